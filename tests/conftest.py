@@ -1,0 +1,92 @@
+"""What every test may use: tiny Sphinx projects written on the spot, and the parts a full run needs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from io import StringIO
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.console import strip_escape_sequences
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / '_ext'), str(ROOT)]
+
+MYST = ['amsmath', 'attrs_block', 'attrs_inline', 'colon_fence', 'deflist', 'dollarmath']
+
+
+class Project:
+    """A small MyST project in a temporary folder.
+
+    ``write`` adds or replaces sources (name with suffix -> text), ``build`` runs one builder and returns ``self``;
+    afterwards ``warnings`` holds what Sphinx said and ``read`` the text of an output file.
+    """
+
+    def __init__(self, folder: Path, extensions: list[str], **confoverrides: object) -> None:
+        self.src = folder / 'src'
+        self.out = folder / 'out'
+        self.doctrees = folder / 'doctrees'
+        self.src.mkdir(parents=True)
+        self.conf: dict[str, object] = {
+            'extensions': ['myst_parser', *extensions],
+            'root_doc': 'index',
+            'project': '小书',
+            'language': 'zh_CN',
+            'myst_enable_extensions': MYST,
+            'nitpicky': True,
+            'numfig': True,
+            'numfig_secnum_depth': 2,
+            'math_numfig': True,
+            'html_theme': 'basic',
+            'latex_engine': 'xelatex',
+            'epub_language': 'zh-CN',
+            'epub_copyright': '2026',
+            **confoverrides,
+        }
+        self.warnings = ''
+        self.app: Sphinx | None = None
+
+    def write(self, files: dict[str, str]) -> Project:
+        for name, text in files.items():
+            path = self.src / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dedent(text).lstrip('\n'), encoding='utf-8')
+        return self
+
+    def build(self, builder: str = 'html', *, parallel: int = 1, out: str | None = None, fresh: bool = False, **overrides: object) -> Project:
+        """Run ``builder`` in process; output in ``out/<builder>`` unless ``out`` names another folder."""
+        warning = StringIO()
+        outdir = self.out / (out or builder)
+        with patch_docutils(), docutils_namespace():
+            self.app = Sphinx(
+                self.src, None, outdir, self.doctrees / (out or builder), builder,
+                confoverrides={**self.conf, **overrides}, status=None, warning=warning, parallel=parallel, freshenv=fresh,
+            )
+            self.app.build()
+        self.outdir = outdir
+        self.warnings = strip_escape_sequences(warning.getvalue())
+        return self
+
+    def read(self, name: str) -> str:
+        return (self.outdir / name).read_text(encoding='utf-8')
+
+    def warning(self, pattern: str) -> re.Match[str] | None:
+        """First warning line that matches."""
+        return re.search(f'^.*{pattern}.*$', self.warnings, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Factory: ``project(['blocks'], {'index.md': '…'}, some_config=1)`` -> :class:`Project`."""
+    count = 0
+
+    def make(extensions: list[str], files: dict[str, str], **confoverrides: object) -> Project:
+        nonlocal count
+        count += 1
+        return Project(tmp_path / str(count), extensions, **confoverrides).write(files)
+
+    return make
