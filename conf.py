@@ -17,6 +17,7 @@ extensions = [
     'sphinx_design',
     'sphinx_copybutton',
     'sphinxcontrib.bibtex',
+    'printed',
     'mathml',
     'blocks',
     'pyfigure',
@@ -42,3 +43,16 @@ math_eqref_format = '({number})'
 numfig_format = {'figure': '图 %s', 'table': '表 %s', 'code-block': '代码 %s', 'section': '%s 节'}
 
 bibtex_bibfiles = sorted(str(p.relative_to(ROOT / 'source')) for p in (ROOT / 'source/references').glob('*.bib'))
+
+latex_documents = [('index', 'llm-tutorial.tex', project, author, 'manual')]
+latex_elements = {}
+latex_use_xindy = False
+
+epub_basename = 'llm-tutorial'
+epub_language = 'zh-CN'
+epub_publisher = author
+epub_copyright = copyright
+epub_show_urls = 'no'
+epub_uid = 'llm-tutorial'
+epub_identifier = 'urn:uuid:6b1f0c5e-5a3b-4f3c-9a0e-2f0b5d1c7a11'
+epub_scheme = 'UUID'

@@ -14,7 +14,7 @@ from sphinx.util.console import strip_escape_sequences
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / '_ext'), str(ROOT)]
+sys.path[:0] = [str(ROOT / '_ext'), str(ROOT), str(ROOT / 'tests')]
 
 MYST = ['amsmath', 'attrs_block', 'attrs_inline', 'colon_fence', 'deflist', 'dollarmath']
 
@@ -90,3 +90,14 @@ def project(tmp_path):
         return Project(tmp_path / str(count), extensions, **confoverrides).write(files)
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter):
+    """End with what could not run, and the one command that would let it run."""
+    from parts import COMMAND, MISSING
+
+    if MISSING:
+        terminalreporter.section('没有运行的测试')
+        for program, count in sorted(MISSING.items()):
+            terminalreporter.line(f'{program}: {count} 项')
+        terminalreporter.line(f'装齐后再运行：{COMMAND}')
