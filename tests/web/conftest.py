@@ -1,0 +1,112 @@
+"""Fixtures of the browser tests: Debian's Chromium, a static file server, and the real book built once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+MISSING = '没有 Chromium：浏览器测试跳过。安装：apt-get install --no-install-recommends -y chromium'
+# The background services would otherwise look for hosts of their own while a test counts requests.
+ARGUMENTS = [
+    '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update',
+    '--disable-sync', '--no-first-run', '--no-default-browser-check', '--disable-extensions', '--font-render-hinting=none',
+]
+
+
+@dataclass
+class Visit:
+    """A page and what happened on it: ``errors`` (console errors, exceptions, failed requests), ``hosts`` asked for anything."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    urls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on('console', lambda message: self.errors.append(message.text) if message.type == 'error' else None)
+        self.page.on('pageerror', lambda error: self.errors.append(str(error)))
+        self.page.on('requestfailed', lambda request: self.errors.append(f'{request.url}: {request.failure}'))
+        self.page.on('request', self._asked)
+
+    def _asked(self, request) -> None:
+        self.urls.append(request.url)
+        if host := urlsplit(request.url).netloc:
+            self.hosts.add(host)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope='session')
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """``visit(url, width=390, color_scheme='dark', …)`` -> :class:`Visit` in a context of its own; other options as in Playwright."""
+    contexts = []
+
+    def open_(url: str, *, width: int = 1280, height: int = 900, **options: object) -> Visit:
+        context = browser.new_context(viewport={'width': width, 'height': height}, locale='zh-CN', **options)
+        contexts.append(context)
+        visit = Visit(context.new_page())
+        visit.page.goto(url, wait_until='load')
+        return visit
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope='session')
+def serve() -> Iterator[Callable[[Path], str]]:
+    """``serve(folder)`` -> address (without final slash) at which the folder is served."""
+    servers: dict[Path, ThreadingHTTPServer] = {}
+
+    def start(folder: Path) -> str:
+        if folder not in servers:
+            servers[folder] = ThreadingHTTPServer(('127.0.0.1', 0), partial(_Quiet, directory=str(folder)))
+            Thread(target=servers[folder].serve_forever, daemon=True).start()
+        return f'http://127.0.0.1:{servers[folder].server_port}'
+
+    yield start
+    for server in servers.values():
+        server.shutdown()
+
+
+@pytest.fixture(scope='session')
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the real book, built once per session as `make html` does."""
+    folder = tmp_path_factory.mktemp('book')
+    out = folder / 'html'
+    command = [sys.executable, '-m', 'sphinx', '-c', ROOT, '-b', 'html', '-d', folder / 'doctrees', '-j', '2', '-q', ROOT / 'source', out]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        pytest.fail(f'全书构建失败：\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}')
+    return out
+
+
+@pytest.fixture(scope='session')
+def book_url(book: Path, serve: Callable[[Path], str]) -> str:
+    return serve(book)
