@@ -18,6 +18,7 @@ extensions = [
     'sphinx_copybutton',
     'sphinxcontrib.bibtex',
     'printed',
+    'zh_typography',
     'mathml',
     'blocks',
     'pyfigure',
