@@ -24,6 +24,7 @@ extensions = [
     'pyfigure',
     'torch_api',
     'checks',
+    'house_style',
     'search_zh',
 ]
 
