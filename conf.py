@@ -26,6 +26,7 @@ extensions = [
     'checks',
     'house_style',
     'search_zh',
+    'page',
 ]
 
 root_doc = 'index'
@@ -40,11 +41,31 @@ myst_dmath_double_inline = True
 numfig = True
 numfig_secnum_depth = 2
 math_numfig = True
+html_math_renderer = 'mathml'
 math_numsep = '.'
 math_eqref_format = '({number})'
 numfig_format = {'figure': '图 %s', 'table': '表 %s', 'code-block': '代码 %s', 'section': '%s 节'}
 
 bibtex_bibfiles = sorted(str(p.relative_to(ROOT / 'source')) for p in (ROOT / 'source/references').glob('*.bib'))
+
+html_theme = 'sphinx_book_theme'
+html_title = project
+html_static_path = ['_static']
+html_css_files = ['book.css']
+html_copy_source = False
+html_show_sourcelink = False
+html_sidebars = {'**': ['navbar-logo.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
+html_theme_options = {
+    'search_bar_text': '搜索本书',
+    'toc_title': '本页目录',
+    'show_toc_level': 2,
+    'max_navbar_depth': 2,
+    'use_download_button': False,
+    'use_fullscreen_button': False,
+    'footer_content_items': 'copyright.html',
+    'pygments_light_style': 'a11y-high-contrast-light',
+    'pygments_dark_style': 'a11y-high-contrast-dark',
+}
 
 latex_documents = [('index', 'llm-tutorial.tex', project, author, 'manual')]
 latex_elements = {}

@@ -1,0 +1,85 @@
+"""Pages: formulas as MathML, the equation number beside its own scrolling box, the font fetched early."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from shutil import copyfile
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+from sphinx.locale import _
+from sphinx.util.math import get_node_equation_number
+
+from . import font
+from .convert import MathError, convert, convert_strictly, with_tex
+from .domain import first_line, report, tex_of, title_math
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sphinx.application import Sphinx
+    from sphinx.builders import Builder
+    from sphinx.writers.html5 import HTML5Translator
+
+ASSETS = Path(__file__).parents[2] / '_static'
+
+
+def _mathml(self: HTML5Translator, node: nodes.Element) -> str:
+    tex = tex_of(node)
+    display = isinstance(node, nodes.math_block)
+    try:
+        mathml = convert_strictly(tex, display) if self.builder.name == 'epub' else convert(tex, display)
+        # A title is shown in many places and stripped to text in some: TeX in it would surface there.
+        return mathml if isinstance(node, title_math) else with_tex(mathml, tex)
+    except MathError as error:
+        if not node.get('reported'):  # made after reading, by another extension
+            report(node, error, (first_line(node), 0))
+        return f'<code class="math-error">{escape(tex)}</code>'
+
+
+def visit_math(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(_mathml(self, node))
+    raise nodes.SkipNode
+
+
+def visit_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
+    self.body.append(self.starttag(node, 'div', CLASS='math-display'))
+    self.body.append(f'<div class="math-scroll">{_mathml(self, node)}</div>')
+    if node['number']:
+        self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
+        self.add_permalink_ref(node, _('Link to this equation'))
+        self.body.append('</span>')
+    self.body.append('</div>\n')
+    raise nodes.SkipNode
+
+
+def write_assets(app: Sphinx, builder: Builder) -> None:
+    if builder.format != 'html':
+        return
+    static = Path(builder.outdir, '_static')
+    static.mkdir(parents=True, exist_ok=True)
+    for name in ('math.css', 'math.js'):
+        copyfile(ASSETS / name, static / name)
+    font.write(app.env.domains['mathml'].characters(), static / font.FILE, Path(app.doctreedir))
+
+
+def register_assets(app: Sphinx) -> None:
+    if app.builder.format == 'html':
+        app.add_css_file('math.css')
+        if app.builder.name != 'epub':
+            app.add_js_file('math.js', loading_method='defer')
+
+
+def complete_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Preload the font where there is mathematics; a readable <title> where the title has some."""
+    if app.builder.name == 'epub':
+        return
+    if context.get('has_maths_elements'):
+        href = context['pathto'](f'_static/{font.FILE}', resource=True)
+        context['metatags'] = context.get('metatags', '') + (
+            f'\n<link rel="preload" href="{href}" as="font" type="font/woff2" crossorigin="anonymous" />'
+        )
+    title = app.env.titles.get(pagename)
+    if title is not None and next(title.findall(title_math), None) is not None:
+        context['title'] = escape(title.astext())
