@@ -1,0 +1,59 @@
+"""The page around the text: Chinese interface and a description in the head. Its templates and styles: ``_templates/``, ``_static/book.css``."""
+
+from __future__ import annotations
+
+from gettext import NullTranslations
+from html import escape
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+from sphinx.locale import get_translator
+
+from page.strings import CHINESE
+from search_zh.text import plain
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata
+
+DESCRIPTION = 120
+
+
+class _Chinese(NullTranslations):
+    def gettext(self, message: str) -> str:
+        return CHINESE.get(message, message)
+
+
+def translate_theme(app: Sphinx) -> None:
+    """Ask our table whenever Sphinx's own Chinese catalogue has no answer."""
+    translator = get_translator()
+    if (app.config.language or '').startswith('zh') and not isinstance(getattr(translator, '_fallback', None), _Chinese):
+        translator.add_fallback(_Chinese())
+
+
+def describe(doctree: nodes.document) -> str:
+    """First sentences of a page, cut at a full stop where one is near."""
+    text = ''
+    for paragraph in doctree.findall(nodes.paragraph):
+        if isinstance(paragraph.parent, (nodes.section, nodes.document)):
+            text += plain(paragraph)
+            if len(text) >= DESCRIPTION:
+                break
+    text = ' '.join(text.split())
+    if len(text) <= DESCRIPTION:
+        return text
+    stop = text.rfind('。', DESCRIPTION // 2, DESCRIPTION)
+    return text[: stop + 1] if stop > 0 else text[: DESCRIPTION - 1] + '…'
+
+
+def add_description(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    if doctree is not None and 'name="description"' not in context['metatags'] and (text := describe(doctree)):
+        context['metatags'] += f'\n    <meta name="description" content="{escape(text)}" />'
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    app.connect('builder-inited', translate_theme)
+    app.connect('html-page-context', add_description)
+    return {'version': '1', 'parallel_read_safe': True, 'parallel_write_safe': True}

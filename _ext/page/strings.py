@@ -1,0 +1,28 @@
+"""Chinese for the theme's words that neither Sphinx's nor the theme's own catalogue translates."""
+
+CHINESE = {
+    'Announcement': '公告',
+    'Back to top': '回到页首',
+    'Breadcrumb': '当前位置',
+    'Click to collapse': '点击收起',
+    'Click to expand': '点击展开',
+    'Collapse Sidebar': '收起侧栏',
+    'Color mode': '配色',
+    'Dark': '深色',
+    'Edit': '编辑',
+    'Edit on %(provider)s': '在 %(provider)s 上编辑',
+    'Expand Sidebar': '展开侧栏',
+    'Home': '首页',
+    'Indices': '索引',
+    'Light': '浅色',
+    'On this page': '本页目录',
+    'Please activate JavaScript to enable the search functionality.': '搜索需要启用 JavaScript；阅读、公式与折叠不需要。',
+    'Section Navigation': '章节目录',
+    'Site navigation': '网站导航',
+    'Skip to main content': '跳到正文',
+    'System Settings': '跟随系统',
+    'Version warning': '版本提示',
+    'next page': '下一页',
+    'previous page': '上一页',
+    '© Copyright %(copyright)s.': '© %(copyright)s。',
+}
