@@ -32,3 +32,9 @@ def checks(*labels: str) -> Callable[[F], F]:
         return function
 
     return mark
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    from checks.extension import setup
+
+    return setup(app)

@@ -1,0 +1,78 @@
+"""The check functions, found by reading ``tests/checks/**/test_*.py`` as text: the build runs none of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HOOKS = ('assert', 'raises', 'approx')      # an assert statement, or a call of torch.testing.assert_close, pytest.raises …
+
+
+@dataclass(frozen=True)
+class Function:
+    """One check: ``file`` is relative to the folder of checks, lines include the decorators."""
+
+    file: str
+    name: str
+    labels: tuple[str, ...]
+    first: int
+    last: int
+
+    @property
+    def page(self) -> str:
+        """Page of the web site that shows the file."""
+        return f'_checks/{self.file.removesuffix(".py")}'
+
+
+@dataclass(frozen=True)
+class Problem:
+    subtype: str
+    message: str
+    file: str
+    line: int
+
+
+def scan(folder: Path) -> tuple[tuple[Function, ...], tuple[Problem, ...]]:
+    """Check functions below ``folder`` in order of file and line, and what is wrong with them."""
+    found: list[Function] = []
+    problems: list[Problem] = []
+    for path in sorted(folder.rglob('test_*.py')):
+        file = path.relative_to(folder).as_posix()
+        try:
+            tree = ast.parse(path.read_text(encoding='utf-8'))
+        except SyntaxError as error:
+            problems.append(Problem('syntax', f'核验程序不是合法的 Python：{error.msg}', file, error.lineno or 1))
+            continue
+        for one in functions(tree, file):
+            (found if isinstance(one, Function) else problems).append(one)
+    return tuple(found), tuple(problems)
+
+
+def functions(tree: ast.Module, file: str) -> Iterator[Function | Problem]:
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == 'checks'):
+                continue
+            labels = tuple(argument.value for argument in decorator.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str))
+            if not labels or len(labels) != len(decorator.args):
+                yield Problem('syntax', f"{node.name}：@checks 的参数要直接写成字符串，如 @checks('ex-attn-scale')", file, decorator.lineno)
+            elif not says_something(node):
+                yield Problem('empty', f'{node.name} 既不返回值也不断言，什么也没有核验：返回算出的数，或用 assert', file, node.lineno)
+            else:
+                yield Function(file, node.name, labels, node.decorator_list[0].lineno, node.end_lineno or node.lineno)
+
+
+def says_something(function: ast.FunctionDef) -> bool:
+    """Whether a function returns a value or asserts."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.Return) and node.value is not None):
+            return True
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
+            if any(hook in name for hook in HOOKS):
+                return True
+    return False
