@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 
 R = TypeVar('R')
 
-# Inches. WIDE is legible on a 390 px phone without zoom (10.5 pt come out at 9 px); PANELS, being wider, scrolls a little there.
+# Inches. WIDE is legible on a 390 px phone without zoom (10.5 pt come out at 8.6 px); PANELS, being wider, scrolls a little there.
 WIDE = (5.8, 3.3)
 SQUARE = (4.4, 4.0)
 TALL = (5.8, 5.2)
@@ -114,7 +114,7 @@ def use(name: str) -> None:
     seed()
 
 
-def label_ends(ax: Axes, *, pad: float = 4, gap: float = 1.15, **text: object) -> None:
+def label_ends(ax: Axes, *, pad: float = 6, gap: float = 1.15, **text: object) -> None:
     """Write each labelled line's label at its right end, in its colour, instead of a legend; labels never overlap.
 
     ``pad`` is the distance from the line in points, ``gap`` the least distance between labels in lines of text.
@@ -134,6 +134,11 @@ def label_ends(ax: Axes, *, pad: float = 4, gap: float = 1.15, **text: object) -
     for line, end, old, new in zip(lines, ends, wanted, placed, strict=True):
         ax.annotate(line.get_label(), end, (pad, new - old), textcoords='offset points', va='center', color=line.get_color(), fontsize=size,
                     annotation_clip=False, **text)
+
+
+def ylabel(ax: Axes, text: str) -> None:
+    """Name the vertical axis above its upper end, horizontally: Chinese reads badly when turned."""
+    ax.annotate(text, (0, 1), (0, 8), xycoords='axes fraction', textcoords='offset points', ha='left', va='bottom')
 
 
 def _spread(wanted: np.ndarray, gap: float) -> np.ndarray:
@@ -201,7 +206,7 @@ def _rc(theme: Theme) -> dict[str, object]:
         'legend.handlelength': 2.2,
         # marks
         'axes.prop_cycle': cycler(color=theme.cycle),
-        'lines.linewidth': 1.6,
+        'lines.linewidth': 1.5,
         'lines.markersize': 4.5,
         'lines.markeredgewidth': 0.8,
         'lines.solid_capstyle': 'round',

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
 logger = logging.getLogger(__name__)
-FITS_PHONE = 0.64    # of the natural width: at this scale 10.5 pt are 9 px; a wider figure scrolls instead of shrinking further
+PHONE = 342           # width of the text, in CSS pixels, on a 390 px screen
+LEAST_SCALE = 0.61    # 10.5 pt come out at 8.6 px; what would have to shrink further on a phone scrolls there instead
 
 
 class drawing(nodes.General, nodes.Element):
@@ -168,8 +169,8 @@ def visit_html(self, node: Element) -> None:
         raise nodes.SkipNode
     width, height = size(found.output('light'))
     style = f'width: {node["width"]}' if node['width'] else ''
-    if width * FITS_PHONE > 358:    # wider than the text of a 390 px screen
-        style = f'{style}; min-width: {width * FITS_PHONE:.0f}px'.lstrip('; ')
+    if width * LEAST_SCALE > PHONE:
+        style = f'{style}; min-width: {width * LEAST_SCALE:.0f}px'.lstrip('; ')
     frame = ' tabindex="0"' if 'min-width' in style else ''
     self.body.append(f'<div class="pyfigure-frame"{frame}>')
     for variant in ('light',) if self.builder.name == 'epub' else ('light', 'dark'):
@@ -195,9 +196,11 @@ def visit_latex(self, node: Element) -> None:
 
 def visit_plain(self, node: Element) -> None:
     """Builders without pictures say what the picture shows."""
-    text = nodes.paragraph('', f'［图：{node["alt"]}］')
-    text.walkabout(self)
-    raise nodes.SkipNode
+    node += nodes.paragraph('', f'［图：{node["alt"]}］')
+
+
+def depart_plain(self, node: Element) -> None:
+    node.clear()
 
 
 def defaults(app: Sphinx, config: Config) -> None:
@@ -209,8 +212,8 @@ def defaults(app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value('pyfigure_path', 'figures', '', str)
     app.add_config_value('pyfigure_cache', '_build/figures', '', str)
-    app.add_node(drawing, html=(visit_html, None), latex=(visit_latex, None), text=(visit_plain, None), man=(visit_plain, None),
-                 texinfo=(visit_plain, None))
+    app.add_node(drawing, html=(visit_html, None), latex=(visit_latex, None), text=(visit_plain, depart_plain), man=(visit_plain, depart_plain),
+                 texinfo=(visit_plain, depart_plain))
     app.add_directive('pyfigure', PyFigure)
     app.add_domain(FigureDomain)
     app.connect('config-inited', defaults)
