@@ -1,6 +1,6 @@
 """The printed book: class, fonts and packages of the XeLaTeX output.
 
-Everything typographic is in ``printed.sty``; this module hands it, and the math font that PyPI's ``ziamath`` carries
+Everything typographic is in ``printed.sty``, the order of the parts in ``structure``; this module hands the former, and the math font that PyPI's ``ziamath`` carries
 (STIX Two Math, the font of the web pages), to the LaTeX builder.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from printed.structure import BookMatter
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -25,6 +27,8 @@ ELEMENTS = {
     'polyglossia': '',
     'fncychap': '',
     'figure_align': 'htbp',
+    'makeindex': '',
+    'printindex': '',
 }
 
 
@@ -43,4 +47,5 @@ def configure(app: Sphinx, config: Config) -> None:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect('config-inited', configure)
+    app.add_post_transform(BookMatter)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
