@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
@@ -90,6 +92,24 @@ def project(tmp_path):
         return Project(tmp_path / str(count), extensions, **confoverrides).write(files)
 
     return make
+
+
+@pytest.fixture(scope='session')
+def make(tmp_path_factory):
+    """``make('html')`` -> folder of the real book, made once per session by the README's command."""
+    build = tmp_path_factory.mktemp('book')
+    done: dict[str, Path] = {}
+
+    def run(target: str) -> Path:
+        if target not in done:
+            env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
+            result = subprocess.run(['make', target, f'BUILD={build}'], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if result.returncode:
+                pytest.fail(f'make {target} 失败：\n{result.stdout[-2000:]}\n{result.stderr[-6000:]}')
+            done[target] = build / {'latexpdf': 'latex'}.get(target, target)
+        return done[target]
+
+    return run
 
 
 def pytest_terminal_summary(terminalreporter):
