@@ -115,7 +115,7 @@
   function scored(record, page, query) {
     const [, , , pageTitle] = index.pages[page];
     let score = named(record.title, query) * (record.level === 1 ? 1.2 : record.level === 2 ? 1 : 0.9);
-    for (const name of record.names) score = Math.max(score, named(name, query) * 0.9);
+    for (const name of [record.number, ...record.names]) score = Math.max(score, named(name, query) * 0.9);
     const hits = (record.text.match(query.phrase) || []).length;
     const inTitle = (record.title.match(query.phrase) || []).length;
     const missing = query.stems.filter((stem) => !(record.title + " " + record.text).match(stem)).length;

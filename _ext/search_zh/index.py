@@ -62,8 +62,8 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
             continue
         page = len(pages)
         pages.append([docname, app.builder.get_target_uri(docname), records[0]['number'], records[0]['title']])
-        names += [[page, name] for record in records for name in (record['title'], *record['names']) if name]
-        text = '\n'.join(f'{record["title"]} {record["text"]} {" ".join(record["names"])}' for record in records)
+        names += [[page, name] for record in records for name in named(record)]
+        text = '\n'.join(f'{" ".join(named(record))} {record["text"]}' for record in records)
         counts.append(Counter(language.stem(word) for word in language.split(text)))
     folder.mkdir(exist_ok=True)
     index = {'pages': pages, 'names': names, 'terms': postings(counts)}
@@ -71,6 +71,11 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
     wanted = {folder / 'index.js', *(shard(app.outdir, docname) for docname in found)}
     for stale in set(folder.rglob('*.js')) - wanted:
         stale.unlink()
+
+
+def named(record: dict[str, Any]) -> list[str]:
+    """What a reader may call the record."""
+    return [name for name in (record['number'], record['title'], *record['names']) if name]
 
 
 def postings(counts: list[Counter[str]]) -> dict[str, str]:
