@@ -16,7 +16,7 @@ extensions = [
     'myst_parser',
     'sphinx_design',
     'sphinx_copybutton',
-    'sphinxcontrib.bibtex',
+    'citations',
     'printed',
     'zh_typography',
     'mathml',
@@ -46,7 +46,10 @@ math_numsep = '.'
 math_eqref_format = '({number})'
 numfig_format = {'figure': '图 %s', 'table': '表 %s', 'code-block': '代码 %s', 'section': '%s 节'}
 
-bibtex_bibfiles = sorted(str(p.relative_to(ROOT / 'source')) for p in (ROOT / 'source/references').glob('*.bib'))
+bibtex_bibfiles = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'source/references').glob('*.bib'))
+bibtex_default_style = bibtex_reference_style = 'chinese'
+bibtex_cite_id = 'cite-{key}'
+bibtex_bibliography_id = 'references-{bibliography_count}'
 
 html_theme = 'sphinx_book_theme'
 html_title = project

@@ -1,0 +1,59 @@
+"""Before writing: the lists of works filled in."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinxcontrib.bibtex.citation_target import parse_citation_targets
+from sphinxcontrib.bibtex.domain import BibtexDomain
+
+from .nodes import chapter_references, reference_entry
+
+SEPARATORS = {'p': ('（', '；', '）'), 'alp': ('', '；', ''), **dict.fromkeys(('t', 'author', 'year'), ('', '、', ''))}      # before, between, after
+
+
+class Fill(SphinxPostTransform):
+    default_priority = 6        # sphinxcontrib-bibtex fills {bibliography} at 5, references are resolved at 10
+
+    def run(self, **kwargs: object) -> None:
+        for citation in list(self.document.findall(nodes.citation)):
+            # The entry begins with author and year: a label before it would say the same twice.
+            entry = reference_entry('', *citation.children[1:], ids=citation['ids'], docname=citation.get('docname', ''))
+            citation.replace_self(entry)
+        for node in list(self.document.findall(chapter_references)):
+            node.replace_self(self.chapter(node['docname']))
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node.get('refdomain') == 'cite' and node['reftype'] in SEPARATORS:
+                node['ids'] = []        # for links back from the entries, which this book does not draw
+                self.keep_order(node)
+
+    def keep_order(self, node: addnodes.pending_xref) -> None:
+        """One reference for each work, as the author ordered them: together they would follow the bibliography's order."""
+        targets = list(parse_citation_targets(node['reftarget']))
+        if len(targets) < 2:
+            return
+        before, separator, after = SEPARATORS[node['reftype']]
+        group = nodes.inline('', before, classes=['citation-group'])
+        for index, target in enumerate(targets):
+            one = node.deepcopy()
+            one['reftype'] = 'alp' if node['reftype'] == 'p' else node['reftype']
+            one['reftarget'] = ''.join((f'{{{target.pre}}}' if target.pre else '', target.key, f'{{{target.post}}}' if target.post else ''))
+            group += [*([nodes.Text(separator)] if index else []), one]
+        if after:
+            group += nodes.Text(after)
+        node.replace_self(group)
+
+    def chapter(self, docname: str) -> nodes.Node:
+        citations = self.env.domains['citations'].cited_below(docname)
+        if not citations:
+            return nodes.paragraph('', '本章没有引用文献。')
+        if self.env._app.builder.format == 'latex':
+            # On paper the full entries stand once, at the end of the book.
+            xref = addnodes.pending_xref(
+                '', nodes.inline(), refdomain='cite', reftype='t', reftarget=','.join(one.key for one in citations), refdoc=docname,
+            )
+            return nodes.paragraph('', '', xref, nodes.Text('。'), classes=['chapter-references'])
+        return nodes.container('', *(
+            reference_entry('', BibtexDomain.backend.paragraph(one.formatted_entry)) for one in citations
+        ), classes=['chapter-references'])
