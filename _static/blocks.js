@@ -3,7 +3,8 @@
   'use strict';
 
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let target = null;
+    try { target = document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { /* not a well-formed hash */ }
     const closed = [];
     for (let fold = target?.closest('details'); fold; fold = fold.parentElement.closest('details')) {
       if (!fold.open) closed.push(fold);

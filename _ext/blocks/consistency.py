@@ -39,6 +39,8 @@ def check(domain: BlocksDomain) -> None:
 
 def duplicate(domain: BlocksDomain, fact: Fact, first: dict[str, Fact]) -> None:
     other = first.setdefault(fact.label, fact)
+    if other is not fact and fact.kind == other.kind == 'solution' and fact.target == other.target:
+        return          # takes its label from the exercise; told as a second solution
     if other is not fact:
         warn('duplicate_label', f'标签“{fact.label}”重复，{place(domain, other)} 已经用过：两处改成不同的标签', fact)
         return

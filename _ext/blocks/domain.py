@@ -17,7 +17,7 @@ from sphinx.util.nodes import make_refnode
 from . import consistency, numbering
 from .directives import DIRECTIVES
 from .facts import Fact, outline, title_nodes, title_text
-from .kinds import KINDS, PHRASES
+from .kinds import KINDS, OF
 from .nodes import block, exercise_list
 
 Use = tuple[str, str]       # ('label', x): shows the number or title of x; ('solution', x): shows where x is solved
@@ -111,22 +111,22 @@ class BlocksDomain(Domain):
     def caption(self, fact: Fact) -> str:
         """练习 1.1.3, 练习 1.1.3 的解答, 练习 1.1.3 的提示 2, 证明."""
         word, number = self.numbered(fact)
-        if fact.kind not in PHRASES:
+        if fact.kind not in OF:
             return f'{word} {number}'.rstrip()
-        if fact.kind == 'hint' and fact.ordinal:
-            word = f'{word} {fact.ordinal}'
+        ordinal = f' {fact.ordinal}' if fact.ordinal else ''
         owner = self.find(fact.target)
-        if not fact.target or owner is None or owner.kind in PHRASES:
-            return word
+        if not fact.target or owner is None or owner.kind in OF:
+            return word + ordinal
         owner_word, owner_number = self.numbered(owner)
-        name = f'{owner_word} {owner_number}' if owner_number else f'{owner_word}“{title_text(owner.title)}”' if owner.title else owner_word
-        return PHRASES[fact.kind].format(name, word)
+        if owner_number:
+            return f'{owner_word} {owner_number} {OF[fact.kind]}{ordinal}'
+        return owner_word + (f'“{title_text(owner.title)}”' if owner.title else '') + OF[fact.kind] + ordinal
 
     # -- references ----------------------------------------------------------------------------------------------------
 
     def shown_as(self, fact: Fact) -> list[nodes.Node]:
         """Text of a reference without one: the caption, or the title of a block without number."""
-        if not self.numbered(fact)[1] and fact.kind not in PHRASES and fact.title:
+        if not self.numbered(fact)[1] and fact.kind not in OF and fact.title:
             return title_nodes(fact.title)
         return [nodes.Text(self.caption(fact))]
 

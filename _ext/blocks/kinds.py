@@ -29,8 +29,8 @@ KINDS = {
 # An exercise on a page that gathers sections is numbered by chapter, 综合练习 1.2, so that it cannot be taken for section 1.2.
 CHAPTER_WORD = {'exercise': '综合练习'}
 
-# The phrase that names a block by the one it belongs to.
-PHRASES = {'solution': '{} 的解答', 'hint': '{} 的{}', 'proof': '{} 的证明'}
+# What names a block by the one it belongs to: 练习 1.1.3 的解答.
+OF = {'solution': '的解答', 'hint': '的提示', 'proof': '的证明'}
 
 EXERCISE_KINDS = {'derive': '推导', 'compute': '计算', 'design': '设计', 'critique': '辨析', 'open': '开放'}
 DIFFICULTIES = ('1', '2', '3')

@@ -28,4 +28,7 @@ def depart_block_title(self: LaTeXTranslator, node: block_title) -> None:
 
 def depart_block(self: LaTeXTranslator, node: block) -> None:
     self.no_latex_floats -= 1
-    self.body.append('\n\\end{bookblock}\n\n')
+    # No empty line before the end: the square of a proof belongs on the last line of its text.
+    if not self.body[-1].endswith('\n'):
+        self.body.append('%\n')
+    self.body.append('\\end{bookblock}\n\n')
