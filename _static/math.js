@@ -27,12 +27,13 @@
     event.preventDefault();
   });
 
-  // A box that scrolls can be reached by keyboard in every browser.
+  // What scrolls can be reached by keyboard in every browser.
   const watch = new ResizeObserver((entries) => entries.forEach(({ target }) => {
-    const wide = target.scrollWidth > target.clientWidth;
-    for (const [name, value] of [['tabindex', '0'], ['role', 'group'], ['aria-label', '可横向滚动的公式']]) {
+    const wide = target.scrollWidth > target.clientWidth + 1;
+    const wanted = target.matches('math') ? { tabindex: '0' } : { tabindex: '0', role: 'group', 'aria-label': '可横向滚动的公式' };
+    for (const [name, value] of Object.entries(wanted)) {
       if (wide) target.setAttribute(name, value); else target.removeAttribute(name);
     }
   }));
-  document.querySelectorAll('.math-scroll').forEach((box) => watch.observe(box));
+  document.querySelectorAll('.math-scroll, math:not([display])').forEach((box) => watch.observe(box));
 })();
