@@ -17,7 +17,7 @@ def figure():
     distance = np.unique(np.geomspace(1, 30_000, 1200).astype(int))
     for base, colour, line, name in ((1e4, 'C0', '-', '$b=10^4$'), (5e5, 'C1', '-', r'$b=5\times10^5$')):
         left.plot(distance, np.cos(np.outer(distance, frequencies(base))).mean(1), color=colour, lw=0.9, ls=line, label=name)
-        ends = np.array([4, 30_000])
+        ends = np.array([4, min(30_000, base / 2)])                        # the law needs 1 << distance << base
         left.plot(ends, 1 - (np.log(ends) + np.euler_gamma) / np.log(base), color=colour, ls='--', lw=1.6)
     left.axhline(0, color=style.muted(), lw=0.8)
     left.plot([], [], color=style.muted(), ls='--', label='对数近似')

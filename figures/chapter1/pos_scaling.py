@@ -27,5 +27,5 @@ def figure():
     ax.set(yscale='log', xlabel='通道号 $c$', ylabel=r'频率缩小的倍数 $\omega_c/\omega_c^{\prime}$', ylim=(0.93, 9.2))
     ax.set_yticks([1, 2, 4, 8], ['1', '2', '4', '8'])
     ax.minorticks_off()
-    ax.legend(loc='upper left')
+    ax.legend(loc='lower right', bbox_to_anchor=(1, 0.13))
     return fig
