@@ -26,11 +26,9 @@ PUNCTUATION = r'\u3001\u3002\u3008-\u3011\u3014-\u301b\uff01-\uff0f\uff1a-\uff20
 BETWEEN = re.compile(rf'(?<=[{HAN}{PUNCTUATION}])[ \t]*\n[ \t]*(?=[{HAN}{PUNCTUATION}])')
 AFTER_PUNCTUATION = re.compile(rf'(?<=[{PUNCTUATION}])[ \t]*\n[ \t]*')
 BEFORE_PUNCTUATION = re.compile(rf'[ \t]*\n[ \t]*(?=[{PUNCTUATION}])')
-HAN_THEN_BLANK = re.compile(rf'([{HAN}{PUNCTUATION}])[ \n]$')
-BLANK_THEN_HAN = re.compile(rf'^[ \n](?=[{HAN}{PUNCTUATION}])')
-CHINESE_FIRST = re.compile(rf'^[{HAN}{PUNCTUATION}]')
+FULL_WIDTH = re.compile(f'[{PUNCTUATION}]')
+CHINESE = re.compile(f'[{HAN}{PUNCTUATION}]')
 VERBATIM = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
-CHINESE_LAST = re.compile(rf'[{HAN}{PUNCTUATION}]$')
 
 
 def join_lines(text: str) -> str:
@@ -60,18 +58,29 @@ class JoinLines(SphinxTransform):
 
 
 class CloseUpReferences(SphinxPostTransform):
-    """Drop the blank between Chinese text and a resolved reference whose own text begins or ends in Chinese."""
+    """Drop blanks beside references whose own text begins or ends in Chinese, and beside full-width brackets of citations."""
 
     default_priority = 900  # after every resolver
 
     def run(self, **kwargs: object) -> None:
-        for reference in list(self.document.findall(nodes.reference)):
-            parent, text = reference.parent, reference.astext()
-            at = parent.index(reference)
-            if at and isinstance(before := parent[at - 1], nodes.Text) and CHINESE_FIRST.search(text):
-                parent.replace(before, nodes.Text(HAN_THEN_BLANK.sub(r'\1', before)))
-            if at + 1 < len(parent) and isinstance(after := parent[at + 1], nodes.Text) and CHINESE_LAST.search(text):
-                parent.replace(after, nodes.Text(BLANK_THEN_HAN.sub('', after)))
+        for parent in {id(node.parent): node.parent for node in self.document.findall(nodes.reference)}.values():
+            for at in range(len(parent) - 1):
+                close_up(parent[at], parent[at + 1])
+
+
+def close_up(before: nodes.Node, after: nodes.Node) -> None:
+    """Take the blank between two neighbours away where Chinese typography wants none; the blank stands in a text node."""
+    if isinstance(before, VERBATIM) or isinstance(after, VERBATIM):
+        return
+    left, right = before.astext(), after.astext()
+    head, tail = left.rstrip(' \n'), right.lstrip(' \n')
+    if (left, right) == (head, tail) or not head or not tail:
+        return
+    if not (FULL_WIDTH.search(head[-1]) or FULL_WIDTH.search(tail[0]) or (CHINESE.search(head[-1]) and CHINESE.search(tail[0]))):
+        return
+    for node, text in ((before, head), (after, tail)):
+        if isinstance(node, nodes.Text) and text != node.astext():
+            node.parent.replace(node, nodes.Text(text))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

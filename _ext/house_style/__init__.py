@@ -33,6 +33,8 @@ def judge(app: Sphinx, document: nodes.document) -> None:
     """Apply the rules that hold for this page."""
     docname = app.env.current_document.docname
     rules = [*EVERY_PAGE]
+    if docname == app.config.root_doc:
+        rules.remove(prose.spacing)  # the home page quotes the titles of the outline as they stand
     if CHAPTER_PAGE.fullmatch(docname):
         rules += CHAPTER_PAGES
     if SECTION.fullmatch(docname):

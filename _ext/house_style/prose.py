@@ -7,12 +7,11 @@ import re
 from typing import TYPE_CHECKING
 
 import autocorrect_py
-from house_style.text import blocks
+from docutils import nodes
+from house_style.text import CITED, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from docutils import nodes
 
     Finding = tuple[str, nodes.Element, str]
 
@@ -29,9 +28,15 @@ EMOJI = re.compile('[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]')
 
 
 def spacing(document: nodes.document) -> Iterator[Finding]:
-    """Half-width punctuation in Chinese, and missing or superfluous blanks (AutoCorrect's rules)."""
+    """Half-width punctuation in Chinese, and missing or superfluous blanks (AutoCorrect's rules).
+
+    Not in the title of the page, which stands as the outline has it. Blanks around a citation in brackets are taken away
+    by ``zh_typography``.
+    """
     for node, text in blocks(document):
-        for line in text.splitlines():
+        if node is document.next_node(nodes.title):
+            continue
+        for line in re.sub(rf' ?{CITED} ?', CITED, text).splitlines():
             if (better := autocorrect_py.format(line)) != line:
                 at = next(i for i, (a, b) in enumerate(zip(line + '\0', better + '\0', strict=False)) if a != b)
                 window = slice(max(0, at - 8), at + 10)

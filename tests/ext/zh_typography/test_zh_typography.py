@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from docutils import nodes
+from zh_typography import close_up
 
 SOURCE = {
     'index.md': """
@@ -49,3 +51,13 @@ def test_reference_that_reads_as_chinese_is_closed_up(text):
     assert re.search(r'见\S*缩放因子', plain)
     assert re.search(r'缩放因子\S*的证明', plain)
     assert re.search(r'由 \S*Eq 1\S* 可知', plain)
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'joined'),
+    [('用 ', '（Su 等，2021）', '用（Su 等，2021）'), ('Llama ', '（Su）', 'Llama（Su）'), ('（Su）', ' 用', '（Su）用'), ('见 ', '图 1', '见图 1'), ('图 1', ' 中', '图 1 中'), ('由 ', '(1)', '由 (1)')],
+)
+def test_neighbours(before, after, joined):
+    paragraph = nodes.paragraph('', '', nodes.Text(before), nodes.Text(after))
+    close_up(*paragraph.children)
+    assert paragraph.astext() == joined
