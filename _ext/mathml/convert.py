@@ -18,8 +18,13 @@ XHTML = 'http://www.w3.org/1999/xhtml'
 
 # (what math-core lets through, subtype, what is wrong and what to write instead)
 REFUSED = [
-    (re.compile(r'\\begin\{(equation|align|gather|multline|eqnarray|alignat|flalign)\}'), 'environment',
-     '带编号的环境 {0} 在这里没有编号。改法：写 $$ \\begin{{aligned}}…\\end{{aligned}} $$ (eq-标签)，编号由标签得到'),
+    (re.compile(r'\\begin\{((?:equation|align|gather|multline|eqnarray|alignat|flalign)\*?)\}'), 'environment',
+     '不用环境 {0}。改法：写 $$ \\begin{{aligned}}…\\end{{aligned}} $$ (eq-标签)，编号由标签得到'),
+    (re.compile(r'\\(?:text)?color(?![A-Za-z])'), 'unsupported', '公式里不用颜色：深色主题与黑白印刷里看不清。改法：删去颜色'),
+    (re.compile(r'\\([bx]?cancel)(?![A-Za-z])'), 'unsupported', '印刷版没有 \\{0}。改法：在正文里说明消去了哪一项'),
+    (re.compile(r'\\xlongequal(?![A-Za-z])'), 'unsupported', '印刷版没有 \\xlongequal。改法：\\overset{{…}}{{=}}'),
+    (re.compile(r'\\degree(?![A-Za-z])'), 'unsupported', '印刷版没有 \\degree。改法：^\\circ'),
+    (re.compile(r'\\mathscr(?![A-Za-z])'), 'unsupported', '印刷版没有 \\mathscr。改法：\\mathcal'),
     (re.compile(r'\\begin\{(?:aligned|gathered|split)\}\s*\[[tbc]\]'), 'unsupported',
      '网页不支持环境的位置参数。改法：删去 [t]、[b] 或 [c]'),
     (re.compile(r'\\(?:def|let|newcommand|renewcommand|providecommand|DeclareMathOperator)(?![A-Za-z])'), 'local-macro',
@@ -83,6 +88,8 @@ def convert(tex: str, display: bool) -> str:
         mathml = _engine().convert_with_local_state(prepared, displaystyle=display)
     except LatexError as error:
         raise explain(str(error), tex, len(prefix)) from None
+    if mathml.endswith('></math>') and '</' not in mathml[:-7]:
+        raise MathError('empty', '公式是空的。改法：写上内容，或删去两端的 $')
     return ENTITY.sub(_entity, mathml)
 
 
@@ -134,6 +141,8 @@ MESSAGES = [
     (r'Unmatched closing token: "(.+?)"', 'unbalanced', '多余的 {0}：前面没有与它配对的开头。改法：删去它，或补上开头'),
     (r'Math mode within text mode', 'unsupported', r'\text{{}} 里不能再用 $。改法：把 \text{{}} 在公式处断开，如 \text{{若 }}x>0\text{{ 则}}'),
     (r'Found "\\(tag|label)', 'unsupported', r'不支持 \{0}。改法：{fix}'),
+    (r'Could not extract text', 'syntax', r'\operatorname 里只能写文字，空隙用 \,。改法：换成文字，或用 \mathop{{…}}'),
+    (r'Found "(\\limits)"', 'syntax', r'{0} 只能跟在 \sum、\int 一类大算符之后。改法：用 \operatorname*{{…}} 或 \underset'),
     (r'Found "&"', 'line-break', r'& 只能用在 aligned、cases、矩阵、array 里。改法：外面套上 \begin{{aligned}}…\end{{aligned}}'),
     (r'Found "(.+?)", which may only', 'syntax', '{0} 不能用在这里。改法：移到它该在的位置，或删去'),
     (r'[Ee]xpected (?:an )?argument', 'syntax', '缺少参数。改法：补上 {{…}}'),

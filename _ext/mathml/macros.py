@@ -31,7 +31,8 @@ def for_mathml() -> dict[str, str]:
 
 def for_latex() -> str:
     r"""Text of ``bookmacros.sty``. ``\newcommand`` on purpose: a name that LaTeX already uses must fail loudly."""
-    lines = [rf'\ProvidesPackage{{{PACKAGE}}}']
+    # math-core knows the commands of mathtools, such as dcases and \coloneqq.
+    lines = [rf'\ProvidesPackage{{{PACKAGE}}}', r'\RequirePackage{mathtools}']
     for name, (replacement, arguments) in _side('latex').items():
         lines.append(rf'\newcommand{{\{name}}}' + (f'[{arguments}]' if arguments else '') + f'{{{replacement}}}%')
     return '\n'.join(lines) + '\n'

@@ -28,9 +28,16 @@ $$
 """
 
 
+ADDRESSES: dict[str, str] = {}
+
+
 @pytest.fixture
 def build(project, serve):
+    """Address of the section under a theme; built once."""
+
     def make(theme: str) -> str:
+        if theme in ADDRESSES:
+            return ADDRESSES[theme]
         built = project(
             ['mathml'],
             {'index.md': '# 书\n\n```{toctree}\n:numbered:\none\n```\n', 'one.md': '# 章\n\n```{toctree}\nsec\n```\n', 'sec.md': SECTION},
@@ -38,7 +45,8 @@ def build(project, serve):
             html_static_path=[str(ROOT / '_static')],
         ).build()
         assert not built.warnings
-        return serve(built.outdir) + '/sec.html'
+        ADDRESSES[theme] = serve(built.outdir) + '/sec.html'
+        return ADDRESSES[theme]
 
     return make
 
