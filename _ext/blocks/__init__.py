@@ -1,6 +1,6 @@
 """Numbered blocks: exercises with solutions and hints, definitions, theorems and their kin.
 
-``directives`` turn source into ``block`` nodes; when a file has been read, ``domain`` notes facts about them; when all have been read it
+``fences`` let blocks nest; ``directives`` turn source into ``block`` nodes; when a file has been read, ``domain`` notes facts about them; when all have been read it
 numbers them and names the pages that became stale; ``transforms`` put captions on the nodes; writers only draw.
 """
 
@@ -13,16 +13,26 @@ from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
 
-from . import html, latex, plain
+from . import fences, html, latex, plain
 from .directives import DIRECTIVES, ExerciseListDirective
 from .domain import BlocksDomain
 from .nodes import block, block_title, exercise_list
 from .transforms import Captions, ExerciseLists
 
+logger = logging.getLogger(__name__)
+
 HERE = Path(__file__).parent
 STATIC = HERE.parents[1] / '_static'
+
+
+def nest_fences(app: Sphinx, docname: str, source: list[str]) -> None:
+    if app.env.doc2path(docname).suffix == '.md':
+        source[0], problems = fences.nest(source[0])
+        for line, message in problems:
+            logger.warning(message, type='blocks', subtype='fence', location=(docname, line))
 
 
 def note(app: Sphinx, doctree: nodes.document) -> None:
@@ -73,6 +83,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_post_transform(ExerciseLists)
     app.connect('config-inited', add_style)
     app.connect('builder-inited', add_assets)
+    app.connect('source-read', nest_fences)
     app.connect('doctree-read', note)
     app.connect('env-get-updated', settle, priority=900)     # section numbers are assigned by a listener at 500
     app.connect('missing-reference', missing_reference, priority=400)    # before intersphinx
