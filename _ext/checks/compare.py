@@ -48,8 +48,8 @@ def cell_answer(cell: str, header: str) -> answers.Answer | None:
         return None
     number, end = found
     rest = text[end:].strip()
-    if rest and re.match(r'[\w./^–-]', rest) and known_unit(rest) is None and not re.match(r'[\u3400-\u9fff]', rest):
-        return None                             # 7B, 3D, 2017a: a name, not a number
+    if re.match(r'[A-Za-z_./^–-]', text[end:]) or (rest[:1].isascii() and rest[:1].isalpha() and known_unit(rest) is None):
+        return None                             # 7B, 3D, 2017a, 3 Small: a name, not a number
     in_header = HEADER_UNIT.search(re.sub(r'[$*]', '', header))
     unit = (known_unit(rest) if rest else None) or (known_unit(in_header[1].strip()) if in_header else None) or ''
     return answers.Answer('', cell, (number,), False, unit, None, False)
@@ -62,7 +62,10 @@ def compare(thing: Declared, value: object, read: set[tuple[str, str]] | None = 
         return list(compare_table(thing, value, read))
     if not thing.answer:
         return []
-    declared = answers.parse(thing.answer)
+    try:
+        declared = answers.parse(thing.answer)
+    except answers.AnswerError as error:
+        return [f'{thing.answer_where}: {error}']
     if not isinstance(value, dict):
         if '' not in declared:
             return [f'{thing.answer_where}: {thing.label} 声明了部分 {"、".join(declared)}，核验要按部分返回 dict，却返回 {value!r}']
@@ -127,8 +130,8 @@ def numeric_cells(thing: Declared) -> dict[str, str]:
     }
 
 
-def unread(book: Book, read: set[tuple[str, str]]) -> Iterator[str]:
-    """Declared answers, and cells of columns of which some cell was checked, that no check returned."""
+def unread(book: Book, read: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Label and message of declared answers, and of cells in columns of which some cell was checked, that no check returned."""
     for thing in book.things.values():
         if thing.kind == 'table' and thing.rows:
             cells = numeric_cells(thing)
@@ -136,8 +139,16 @@ def unread(book: Book, read: set[tuple[str, str]]) -> Iterator[str]:
             columns = {part.split('\0')[1] for part in seen}
             for key, name in cells.items():
                 if key.split('\0')[1] in columns and key not in seen:
-                    yield f'{thing.where}: 表 {thing.label} {name}没有核验，同列其他格有：返回它，或整列都不返回'
+                    yield thing.label, f'{thing.where}: 表 {thing.label} {name}没有核验，同列其他格有：返回它，或整列都不返回'
         elif thing.answer:
-            for part in answers.parse(thing.answer):
+            for part in parts(thing.answer):
                 if (thing.label, part) not in read:
-                    yield f'{thing.answer_where}: {thing.label} 的答案{f"“{part}”" if part else ""}没有核验程序返回'
+                    yield thing.label, f'{thing.answer_where}: {thing.label} 的答案{f"“{part}”" if part else ""}没有核验程序返回'
+
+
+def parts(answer: str) -> list[str]:
+    """Names of an answer's parts; none where it cannot be read, which is told elsewhere."""
+    try:
+        return list(answers.parse(answer))
+    except answers.AnswerError:
+        return []

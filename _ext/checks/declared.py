@@ -7,14 +7,13 @@ pipe tables are recognised line by line, with the rules of CONTRIBUTING.md (colo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 FENCE = re.compile(r'\s*(?P<mark>:{3,}|`{3,}|~{3,})\s*(?:\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)|(?P<other>.*))$')
 OPTION = re.compile(r'\s*:(?P<key>[\w-]+):\s*(?P<value>.*)$')
 EQUATION = re.compile(r'\$\$\s*\((?P<label>[\w:.-]+)\)\s*$')
-TARGET = re.compile(r'\s*\((?P<label>[\w:.-]+)\)=\s*$')
 
 BLOCKS = frozenset('exercise definition theorem lemma proposition corollary example algorithm remark'.split())
 FIGURES = frozenset({'pyfigure', 'figure'})
@@ -62,12 +61,15 @@ def cells(line: str) -> list[str]:
     return [cell.replace('\0', '|').strip() for cell in text.removesuffix('|').split('|')]
 
 
-def read_file(path: Path) -> tuple[list[Declared], list[tuple[str, str, int]]]:
-    """Things declared in one file, and its solutions' answers as (label, answer, line)."""
+Read = tuple[list[Declared], list[tuple[str, str, int]]]      # things, and the answers of solutions: label, answer, line
+
+
+def read_text(path: Path, text: str) -> Read:
+    """What ``text``, the content of ``path``, declares."""
     found: list[Declared] = []
     answers: list[tuple[str, str, int]] = []
     stack: list[Fence] = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         top = stack[-1] if stack else None
         fence = FENCE.match(line)
         closes = fence and top and not fence['name'] and not fence['other'] and fence['mark'].startswith(top.mark)
@@ -85,8 +87,6 @@ def read_file(path: Path) -> tuple[list[Declared], list[tuple[str, str, int]]]:
             stack.append(Fence(fence['mark'], fence['name'] or '', (fence['argument'] or '').strip(), number))
         elif equation := EQUATION.search(line):
             found.append(Declared(equation['label'], 'equation', path, number))
-        elif target := TARGET.match(line):
-            found.append(Declared(target['label'], 'target', path, number))
     return found, answers
 
 
@@ -110,26 +110,31 @@ class Book:
     things: dict[str, Declared]
     problems: list[str]
 
-    def answered(self) -> list[Declared]:
-        return [thing for thing in self.things.values() if thing.answer]
+
+@cache
+def read_files(source: Path) -> dict[Path, Read]:
+    """Every source file below ``source``, read once in a process."""
+    return {path: read_text(path, path.read_text(encoding='utf-8')) for path in sorted(source.rglob('*.md'))}
 
 
 @cache
 def read_book(source: Path) -> Book:
-    """Read every source file below ``source``; answers of solutions are put with their exercises."""
+    return assemble(read_files(source))
+
+
+def assemble(files: dict[Path, Read]) -> Book:
+    """One book of many files; answers of solutions are put with their exercises."""
     things: dict[str, Declared] = {}
     problems: list[str] = []
-    pending: list[tuple[Path, str, str, int]] = []
-    for path in sorted(source.rglob('*.md')):
-        found, answers = read_file(path)
+    for found, _ in files.values():
         for thing in found:
             if first := things.get(thing.label):
                 problems.append(f'{thing.where}: 标签“{thing.label}”已用于 {first.where}')
             things.setdefault(thing.label, thing)
-        pending += [(path, *answer) for answer in answers]
-    for path, label, answer, line in pending:
-        if thing := things.get(label):
-            thing.answer, thing.answer_at = answer, (path, line)
-        else:
-            problems.append(f'{path}:{line}: 解答所答的练习“{label}”不存在')
+    for path, (_, answers) in files.items():
+        for label, answer, line in answers:
+            if label in things:
+                things[label] = replace(things[label], answer=answer, answer_at=(path, line))
+            else:
+                problems.append(f'{path}:{line}: 解答所答的练习“{label}”不存在')
     return Book(things, problems)
