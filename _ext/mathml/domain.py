@@ -53,6 +53,10 @@ class MathMLDomain(Domain):
         for key in self.initial_data:
             self.data[key].update({doc: value for doc, value in otherdata[key].items() if doc in docnames})
 
+    def resolve_any_xref(self, *args: Any) -> list:
+        """Nothing here can be referred to; equations belong to Sphinx's own domain."""
+        return []
+
     def characters(self) -> str:
         return ''.join(sorted(set().union(*self.data['characters'].values())))
 

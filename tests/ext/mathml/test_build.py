@@ -19,6 +19,7 @@ BOOK = {
     'index.md': '# 书\n\n```{toctree}\n:numbered:\none\n```\n',
     'one.md': '# 章\n\n```{toctree}\nsec\nother\n```\n',
     'sec.md': r"""
+        (sec-cost)=
         # 代价 $O(n^2)$ 与 $\sqrt{d_k}$
 
         行内 $\bm x^\top\bm{1}$、$\ln x$、$\texttt{ab}$、$\textbf{c}$。
@@ -33,7 +34,7 @@ BOOK = {
 
         见 {eq}`eq-b`。
         """,
-    'other.md': '# 另一节\n\n由 {eq}`eq-a`。\n',
+    'other.md': '# 另一节\n\n由 {eq}`eq-a`，见 [](#sec-cost)。\n',
 }
 
 
