@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from docutils.nodes import Element, Node
     from sphinx.application import Sphinx
+    from sphinx.builders import Builder
     from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
     from sphinx.util.typing import ExtensionMetadata, OptionSpec
@@ -48,14 +49,14 @@ class PyFigure(SphinxDirective):
 
     def run(self) -> list[Node]:
         name = self.arguments[0].removesuffix('.py')
-        source, line = self.get_source_info()
+        line = self.get_source_info()[1]
         figures: FigureDomain = self.env.domains['pyfigure']
         if not (alt := ' '.join(self.options.get('alt', '').split())):
-            logger.warning('图 %s 缺少 :alt:（给看不到图的读者的一两句话：横轴、纵轴、看得出什么）', name, location=(source, line), type='pyfigure', subtype='alt')
+            logger.warning('图 %s 缺少 :alt:（给看不到图的读者的一两句话：横轴、纵轴、看得出什么）', name, location=self.get_location(), type='pyfigure', subtype='alt')
         if not figures.script(name).is_file():
             near = difflib.get_close_matches(name, figures.scripts(), 2, 0.5)
             hint = f'；是否想写 {"、".join(near)}？' if near else ''
-            logger.warning('没有图脚本 %s%s', figures.show(name), hint, location=(source, line), type='pyfigure', subtype='missing')
+            logger.warning('没有图脚本 %s%s', figures.show(name), hint, location=self.get_location(), type='pyfigure', subtype='missing')
         figures.note(name, line)
         picture = drawing(name=name, alt=alt or name, width=self.options.get('width'))
         figure = nodes.figure('', picture, classes=['pyfigure', *self.options.get('class', [])], align='center')
@@ -69,7 +70,7 @@ class PyFigure(SphinxDirective):
             logger.warning('图 %s 的说明应以一段文字开头', name, location=caption, type='pyfigure', subtype='caption')
             legend.insert(0, caption)
         else:
-            logger.warning('图 %s 没有说明文字（写“看什么”）', name, location=(source, line), type='pyfigure', subtype='caption')
+            logger.warning('图 %s 没有说明文字（写“看什么”）', name, location=self.get_location(), type='pyfigure', subtype='caption')
         if legend:
             figure += nodes.legend('', *legend)
         self.add_name(figure)
@@ -133,9 +134,14 @@ def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[s
     return [docname for docname, name, key, _ in figures.uses() if figures.key(name) != key or not figures.drawing(name, key).done]
 
 
+def shown(builder: Builder) -> tuple[str, ...]:
+    """Variants a builder can use: paper has one, an e-book has no theme switch, and the rest have no pictures at all."""
+    return ('light',) if builder.name == 'epub' else {'html': ('light', 'dark'), 'latex': ('print',)}.get(builder.format, ())
+
+
 def draw_missing(app: Sphinx, env: BuildEnvironment) -> None:
     """Draw what the cache lacks and hand the builder its files. All in the main process, so ``-j`` changes nothing."""
-    variants = {'html': ('light', 'dark'), 'latex': ('print',)}.get(app.builder.format, ())
+    variants = shown(app.builder)
     if not variants:
         return
     figures: FigureDomain = env.domains['pyfigure']
@@ -171,14 +177,14 @@ def visit_html(self, node: Element) -> None:
     style = f'width: {node["width"]}' if node['width'] else ''
     if width * LEAST_SCALE > PHONE:
         style = f'{style}; min-width: {width * LEAST_SCALE:.0f}px'.lstrip('; ')
-    frame = ' tabindex="0"' if 'min-width' in style else ''
-    self.body.append(f'<div class="pyfigure-frame"{frame}>')
-    for variant in ('light',) if self.builder.name == 'epub' else ('light', 'dark'):
+    style = f' style="{style}"' if style else ''
+    focus = ' tabindex="0"' if 'min-width' in style else ''       # what scrolls must be reachable by keyboard
+    self.body.append(f'<div class="pyfigure-frame"{focus}>')
+    variants = shown(self.builder)
+    for variant in variants:
         uri = join(self.builder.imgpath, quote(self.builder.images[str(found.output(variant))]))
-        kind = 'pyfigure-only' if self.builder.name == 'epub' else f'only-{variant}'
-        lazy = '' if self.builder.name == 'epub' else ' loading="lazy" decoding="async"'
-        self.body.append(f'<img class="{kind}" src="{escape(uri)}" alt="{escape(node["alt"])}" width="{width:.0f}" height="{height:.0f}"'
-                         + (f' style="{style}"' if style else '') + f'{lazy} />')
+        kind, lazy = (f'only-{variant}', ' loading="lazy" decoding="async"') if len(variants) > 1 else ('pyfigure-only', '')
+        self.body.append(f'<img class="{kind}" src="{escape(uri)}" alt="{escape(node["alt"])}" width="{width:.0f}" height="{height:.0f}"{style}{lazy} />')
     self.body.append('</div>\n')
     raise nodes.SkipNode
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -59,7 +60,10 @@ def digest(script: Path, root: Path) -> str:
 
 
 def draw(drawing: Drawing, root: Path) -> None:
-    """Run the script once for each variant and write the outputs; raises :class:`Failure`."""
+    """Run the script once for each variant and write the outputs; raises :class:`Failure`.
+
+    A Python warning is a failure too: a missing glyph, a division by zero and a layout that does not fit all spoil the picture.
+    """
     sys.path[:0] = [] if str(root.parent) in sys.path else [str(root.parent)]
     import matplotlib
 
@@ -74,16 +78,18 @@ def draw(drawing: Drawing, root: Path) -> None:
     for variant, suffix in VARIANTS.items():
         style.use(variant)
         try:
-            figure = _run(drawing.script)
-            if not isinstance(figure, Figure):
-                raise Failure(f'figure() 应当返回 matplotlib.figure.Figure，得到的是 {type(figure).__name__}')
-            target = drawing.output(variant)
-            # Written beside and moved: another build may be doing the same, and half a file must never be found.
-            part = target.with_suffix(f'.{os.getpid()}')
-            figure.savefig(part, format=suffix, metadata=NO_METADATA[suffix])
+            with warnings.catch_warnings():
+                warnings.simplefilter('error')
+                warnings.simplefilter('ignore', DeprecationWarning)
+                figure = _run(drawing.script)
+                if not isinstance(figure, Figure):
+                    raise Failure(f'figure() 应当返回 matplotlib.figure.Figure，得到的是 {type(figure).__name__}')
+                # Written beside and moved: another build may be doing the same, and half a file must never be found.
+                part = drawing.output(variant).with_suffix(f'.{os.getpid()}')
+                figure.savefig(part, format=suffix, metadata=NO_METADATA[suffix])
             if suffix == 'svg':
                 part.write_text(_slim(part.read_text(encoding='utf-8')), encoding='utf-8')
-            part.replace(target)
+            part.replace(drawing.output(variant))
         except Failure:
             raise
         except BaseException as error:   # SystemExit of a script must not end the worker
