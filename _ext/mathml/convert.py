@@ -35,6 +35,8 @@ REFUSED = [
 TOKEN = re.compile(r'\\begin\{[^}]*\}|\\end\{[^}]*\}|\\\\|\\[{}&]|[{}&]')
 # \boldsymbol leaves digits light.
 BOLD_DIGITS = re.compile(r'\\(?:bm|boldsymbol)\s*(?:\{\s*(\d+)\s*\}|(\d))')
+# math-core shows what follows \\ in \\[2pt] and \\* as text; rows on the web have their own.
+ROW_SPACE = re.compile(r'(?<=\\\\)(?:\*|\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\])+')
 ENTITY = re.compile(r'&(\w+);')
 HTML_IN_MTEXT = {'b', 'i', 'code', 'span'}
 
@@ -76,7 +78,8 @@ def convert(tex: str, display: bool) -> str:
     for pattern, subtype, message in REFUSED:
         if match := pattern.search(tex):
             raise MathError(subtype, message.format(*match.groups()), match.start())
-    prepared = BOLD_DIGITS.sub(r'\\mathbf{\1\2}', tex)
+    prepared = ROW_SPACE.sub(lambda match: ' ' * len(match.group()), tex)
+    prepared = BOLD_DIGITS.sub(r'\\mathbf{\1\2}', prepared)
     prefix = ''
     if (position := _breaks_at_top_level(prepared)) is not None:
         if not display:

@@ -46,6 +46,12 @@ def test_bold_digit(tex):
     assert text(convert(tex, False)) == '𝟏'
 
 
+@pytest.mark.parametrize('space', ['[2pt]', ' [-0.5ex]', '*', '*[1em]'])
+def test_row_spacing_is_not_shown(space):
+    plain = r'\begin{cases}a\\%s b\end{cases}'
+    assert text(convert(plain % space, True)) == text(convert(plain % '', True))
+
+
 def test_no_html_entity_in_xml():
     ElementTree.fromstring(convert(r'\ln x + \max_i \softmax(x_i) \text{<}', True))
 
