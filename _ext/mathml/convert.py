@@ -127,7 +127,6 @@ ALTERNATIVES = {
     'mathbbm': r'指示函数用 \ind，集合用 \mathbb',
     'mathds': r'指示函数用 \ind，集合用 \mathbb',
     'intertext': '把公式拆成两个，中间写正文',
-    'widetilde': r'用 \tilde 或 \widehat',
     'eqref': '在正文里写 {eq}`eq-标签`',
     'ref': '在正文里写 {eq}`eq-标签`',
     'split': r'用 \begin{aligned}…\end{aligned}',
