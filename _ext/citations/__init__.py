@@ -17,7 +17,7 @@ from . import nodes as book
 from .directives import ChapterReferences
 from .domain import CitationsDomain
 from .style import Entries, References
-from .transforms import Fill
+from .transforms import Fill, Unwrap
 
 register_pybtex('pybtex.style.formatting', 'chinese', Entries)
 register_bibtex('sphinxcontrib.bibtex.style.referencing', 'chinese', References)
@@ -43,6 +43,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_domain(CitationsDomain)
     app.add_directive('chapter-references', ChapterReferences)
     app.add_post_transform(Fill)
+    app.add_post_transform(Unwrap)
     app.connect('config-inited', speak_for)
     app.connect('env-get-updated', settle, priority=950)
     app.add_css_file('checks.css')

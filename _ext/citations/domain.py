@@ -77,6 +77,10 @@ class CitationsDomain(Domain):
         keys = {key for one in below for key, _ in self.data['uses'].get(one, ())}
         return [citation for citation in self.env.domains['cite'].citations if citation.key in keys]
 
+    def resolve_any_xref(self, *arguments: object) -> list[tuple[str, nodes.Element]]:
+        """Nothing is referred to through this domain; MyST asks every domain."""
+        return []
+
     # -- keeping fresh -------------------------------------------------------------------------------------------------
 
     def settle(self) -> set[str]:

@@ -11,6 +11,7 @@ from sphinxcontrib.bibtex.domain import BibtexDomain
 from .nodes import chapter_references, reference_entry
 
 SEPARATORS = {'p': ('（', '；', '）'), 'alp': ('', '；', ''), **dict.fromkeys(('t', 'author', 'year'), ('', '、', ''))}      # before, between, after
+GROUP = 'bibtex-citation'       # sphinxcontrib-bibtex's class of the same thing
 
 
 class Fill(SphinxPostTransform):
@@ -34,7 +35,7 @@ class Fill(SphinxPostTransform):
         if len(targets) < 2:
             return
         before, separator, after = SEPARATORS[node['reftype']]
-        group = nodes.inline('', before, classes=['citation-group'])
+        group = nodes.inline('', before, classes=[GROUP])
         for index, target in enumerate(targets):
             one = node.deepcopy()
             one['reftype'] = 'alp' if node['reftype'] == 'p' else node['reftype']
@@ -57,3 +58,15 @@ class Fill(SphinxPostTransform):
         return nodes.container('', *(
             reference_entry('', BibtexDomain.backend.paragraph(one.formatted_entry)) for one in citations
         ), classes=['chapter-references'])
+
+
+class Unwrap(SphinxPostTransform):
+    """Citations stand among the words: spacing of Chinese text looks at neighbours, which an element around them would hide."""
+
+    default_priority = 20       # after references are resolved
+
+    def run(self, **kwargs: object) -> None:
+        for node in list(self.document.findall(nodes.inline)):
+            if GROUP in node['classes']:
+                at = node.parent.index(node)
+                node.parent[at:at + 1] = node.children

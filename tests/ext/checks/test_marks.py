@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from checks.scan import scan
 
 CHECK = '''
 from checks import checks
@@ -158,6 +159,19 @@ def test_epub_mark_leads_to_the_report(site):
 def test_warnings_name_file_and_line(project, check, pattern):
     site = book(project, check=check).build('html')
     assert site.warning(pattern), site.warnings
+
+
+@pytest.mark.parametrize('way', [
+    'same = torch.testing.assert_close\n\n\n@checks("thm-a")\ndef f():\n    same(1, 1)\n',
+    'from torch.testing import assert_close as same\n\n\n@checks("thm-a")\ndef f():\n    same(1, 1)\n',
+    'def helper():\n    assert True\n\n\ndef other():\n    helper()\n\n\n@checks("thm-a")\ndef f():\n    other()\n',
+    '@checks("thm-a")\ndef f():\n    with pytest.raises(ValueError):\n        pass\n',
+])
+def test_ways_to_assert(tmp_path, way):
+    (tmp_path / 'test_a.py').write_text(way)
+    functions, problems = scan(tmp_path)
+    assert [function.name for function in functions] == ['f']
+    assert not problems
 
 
 def test_example_with_answer_needs_a_check(site):

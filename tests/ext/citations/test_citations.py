@@ -64,6 +64,14 @@ def test_author_and_year_in_the_text(book):
     assert 'id="cite-vaswani2017attention"' in book.read('bib.html')
 
 
+def test_no_blank_beside_full_width_brackets(project):
+    made = project(
+        ['citations', 'zh_typography'], {**FILES, 'one/a.md': '# 节\n\n见 {cite:t}`vaswani2017attention` 与 {cite:p}`vaswani2017attention,press2021train` 等 {cite:p}`wang2020book` 。\n'},
+        version='1', bibtex_bibfiles=['refs.bib'], bibtex_default_style='chinese', bibtex_reference_style='chinese', bibtex_cite_id='cite-{key}',
+    )
+    assert '见 Vaswani 等（2017）与（Vaswani 等，2017；Press 与 van den Oord，2021）等（王与李，2020）。' in text(made.build('html').read('one/a.html'))
+
+
 def test_works_of_one_year_are_told_apart(book):
     html = text(book.build('html').read('two.html'))
     assert 'Team One（2023a）' in html
