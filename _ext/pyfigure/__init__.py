@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 PHONE = 342           # width of the text, in CSS pixels, on a 390 px screen
+STATIC = Path(__file__).parents[2] / '_static'
 LEAST_SCALE = 0.61    # 10.5 pt come out at 8.6 px; what would have to shrink further on a phone scrolls there instead
 
 
@@ -127,6 +128,9 @@ class FigureDomain(Domain):
     def merge_domaindata(self, docnames: Sequence[str], otherdata: dict) -> None:
         self.data['uses'].update((name, uses) for name, uses in otherdata['uses'].items() if name in docnames)
 
+    def resolve_any_xref(self, *args: object) -> list:
+        return []   # figures are labels of the standard domain
+
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Documents whose pictures are gone or no longer what script, data and style would draw."""
@@ -215,6 +219,11 @@ def defaults(app: Sphinx, config: Config) -> None:
         config[value] = str((Path(app.confdir) / config[value]).resolve())
 
 
+def provide_style(app: Sphinx) -> None:
+    if app.builder.format == 'html' and STATIC not in (Path(app.confdir, path) for path in app.config.html_static_path):
+        app.config.html_static_path.append(str(STATIC))
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value('pyfigure_path', 'figures', '', str)
     app.add_config_value('pyfigure_cache', '_build/figures', '', str)
@@ -222,7 +231,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
                  texinfo=(visit_plain, depart_plain))
     app.add_directive('pyfigure', PyFigure)
     app.add_domain(FigureDomain)
+    app.add_css_file('figure.css')
     app.connect('config-inited', defaults)
+    app.connect('builder-inited', provide_style)
     app.connect('env-get-outdated', outdated)
     app.connect('env-updated', draw_missing)
     app.connect('env-check-consistency', report_unused)

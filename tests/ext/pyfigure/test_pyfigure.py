@@ -37,7 +37,7 @@ PAGE = """
 
     ## 节
 
-    见 {numref}`fig-walk`。
+    见 {numref}`fig-walk`，[](#fig-walk)。
 
     :::{pyfigure} chapter1/walk
     :name: fig-walk
@@ -86,6 +86,7 @@ def test_page(book):
         assert 'loading="lazy"' in image
         assert 'width="557" height="317"' in image
         assert (made.outdir / re.search(r'src="([^"]+)"', image)[1]).exists()
+    assert 'figure.css' in page and (made.outdir / '_static/figure.css').exists()
     assert figure.count('图 1') == 2         # the caption's number, and the reference inside the caption
     assert '<strong>看什么</strong>' in figure
     assert 'href="#fig-walk"' in page

@@ -221,3 +221,9 @@ def test_committed_names_are_those_in_use():
     wanted = {mention.target: names.resolve(mention.target, known) for mention in names.mentions(SOURCE)}
     assert [target for target, full in wanted.items() if full is None] == []
     assert set(known) - set(wanted.values()) == set(), '运行 make inventory 去掉不再使用的名字'
+
+
+def test_links_without_a_role_stay_unambiguous(book):
+    """MyST asks every domain about ``[](#…)``; a domain that cannot answer is a warning on every page."""
+    made = book({'index.md': '# 书\n\n(here)=\n## 节\n\n[](#here) 与 [](here)\n'}).build()
+    assert not made.warnings
