@@ -24,7 +24,7 @@ def figure():
     edge = HALF * np.log(LENGTH / (2 * np.pi)) / np.log(BASE)
     ax.axvline(edge, color=style.muted(), lw=1, ls=':')
     ax.text(edge + 0.8, 1.12, '右侧：训练中未转满一圈', color=style.muted())
-    ax.set(yscale='log', xlabel='通道号 $c$', ylabel=r'频率缩小的倍数 $\omega_c/\omega_c^{\prime}$', ylim=(0.93, 9.2))
+    ax.set(yscale='log', xlabel='通道号 $c$', ylabel=r'频率缩小的倍数 $\omega_c/\hat\omega_c$', ylim=(0.93, 9.2))
     ax.set_yticks([1, 2, 4, 8], ['1', '2', '4', '8'])
     ax.minorticks_off()
     ax.legend(loc='lower right', bbox_to_anchor=(1, 0.13))

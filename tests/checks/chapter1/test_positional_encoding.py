@@ -110,7 +110,7 @@ def alibi_example():
 def bias_exercise():
     slope = 0.5 ** (8 * 4 / 16)
     mean = (alibi_weights(slope) * torch.arange(20_000)).sum()
-    return {'a': t5_bucket(64), 'b': sum(t5_bucket(d) == 30 for d in range(1000)), 'm': slope, 'mean': (mean, 'token')}
+    return {'a': t5_bucket(64), 'b': sum(t5_bucket(d) == 30 for d in range(1000)), 'c': slope, 'd': (mean, 'token')}
 
 
 @checks('prop-pos-constant')
@@ -219,8 +219,8 @@ def spectrum_table():
         done = int((wavelength <= length).sum())
         assert done == math.floor(dim / 2 * math.log(length / (2 * math.pi)) / math.log(base)) + 1
         rows[name] = {
-            '最长波长（token）': round(wavelength[-1]), '转满一圈的通道': done, '通道总数': dim // 2,
-            '占比（%）': 100 * done / (dim // 2), '最慢通道的圈数': length / wavelength[-1],
+            '最长波长': round(wavelength[-1]), '转满的通道': done,
+            '占比（%）': 100 * done / (dim // 2), '最慢圈数': length / wavelength[-1],
         }
     return rows
 
@@ -312,7 +312,7 @@ def ntk_gap():
         middle = (low + high) / 2
         again = spectrum(base * middle ** (dim / (dim - 2)), dim)
         low, high = (middle, high) if factor * again[gap[0]] > old[gap[0]] else (low, middle)
-    return {'count': len(gap), 'ratio': ratio[gap[0]], 'need': high}
+    return {'c': len(gap), 'd': ratio[gap[0]], 'e': high}
 
 
 def llama31(frequency):
@@ -354,7 +354,7 @@ def llama_exercise():
     w = spectrum(5e5, 128)[33]
     old, new = 2 * math.pi / w, 2 * math.pi / llama31(w)
     gamma = (old / new - 1 / 8) / (1 - 1 / 8)
-    return {'lam': (old, 'token'), 'rho': 8192 / old, 'gamma': gamma, 'new': (new, 'token'), 'wrong': (gamma * old + (1 - gamma) * 8 * old, 'token')}
+    return {'a': (old, 'token'), 'b': 8192 / old, 'c': gamma, 'd': (new, 'token'), 'e': (gamma * old + (1 - gamma) * 8 * old, 'token')}
 
 
 @checks('eg-pos-ramp')
@@ -509,7 +509,7 @@ def precision_exercise():
     rounded = torch.tensor(100_000).to(torch.bfloat16).item()
     below = torch.tensor(2.0**17, dtype=torch.float32)
     spacing = below - torch.nextafter(below, torch.tensor(0.0, dtype=torch.float32))
-    return {'a': len(torch.arange(131_072).to(torch.bfloat16).unique()), 'b': int(rounded), 'err': (100_000 - rounded, 'rad'), 'ulp': (spacing.item() / 2, 'rad')}
+    return {'a': len(torch.arange(131_072).to(torch.bfloat16).unique()), 'b': int(rounded), 'c': (100_000 - rounded, 'rad'), 'd': (spacing.item() / 2, 'rad')}
 
 
 @checks('fig-pos-precision')
@@ -560,7 +560,7 @@ def jordan():
     for distance in (0, 1, 9):
         torch.testing.assert_close(q @ torch.linalg.matrix_power(t, distance) @ k, q @ k + distance * q[0] * k[1])
     assert torch.tensor(0.99, dtype=torch.float32) ** 20_000 == 0 and torch.tensor(0.99, dtype=torch.float32) ** -20_000 == torch.inf
-    return {'log10': float(torch.log10(torch.tensor(0.99)) * 20_000)}
+    return {'b': float(torch.log10(torch.tensor(0.99)) * 20_000)}
 
 
 @checks('ex-pos-design')
@@ -568,4 +568,4 @@ def jordan():
 def design():
     turns = 32768 * spectrum(1e6, 128) / (2 * np.pi)
     assert round(0.1 * math.log(8) + 1, 3) == 1.208 and round((0.1 * math.log(8) + 1) ** 2, 3) == 1.459
-    return {'keep': int((turns >= 32).sum()), 'blend': int(((turns < 32) & (turns >= 1)).sum()), 'full': int((turns < 1).sum())}
+    return {'a': (int((turns >= 32).sum()), int(((turns < 32) & (turns >= 1)).sum()), int((turns < 1).sum()))}
