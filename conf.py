@@ -56,6 +56,7 @@ html_title = project
 html_static_path = ['_static']
 html_css_files = ['icons.css', 'book.css', 'print.css']
 html_secnumber_suffix = ' '
+html_favicon = '_static/favicon.svg'
 html_copy_source = False
 html_show_sourcelink = False
 html_sidebars = {'**': ['navbar-logo.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
@@ -64,6 +65,7 @@ html_theme_options = {
     'toc_title': '本页目录',
     'show_toc_level': 2,
     'max_navbar_depth': 2,
+    'shorten_urls': False,
     'use_download_button': False,
     'use_fullscreen_button': False,
     'footer_content_items': 'copyright.html',

@@ -254,6 +254,7 @@
     });
     input.addEventListener("compositionend", show);
     area.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && dialog && event.target !== input) dialog.close(); // in the field the theme does
       if (event.isComposing || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
       const stops = [input, ...list.querySelectorAll("a, summary")].filter((stop) => stop.checkVisibility());
       const at = stops.indexOf(document.activeElement);

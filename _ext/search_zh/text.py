@@ -10,7 +10,8 @@ _SKIPPED = (nodes.comment, nodes.raw, nodes.system_message, nodes.meta, nodes.li
 
 
 def hidden(node: nodes.Node) -> bool:
-    return isinstance(node, _SKIPPED) or (isinstance(node, nodes.Element) and 'no-search' in node['classes'])
+    """Not part of this page's text; a resolved table of contents repeats the titles of other pages."""
+    return isinstance(node, _SKIPPED) or (isinstance(node, nodes.Element) and not {'no-search', 'toctree-wrapper'}.isdisjoint(node['classes']))
 
 
 def plain(node: nodes.Node) -> str:

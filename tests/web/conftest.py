@@ -69,6 +69,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
 
     def open_(url: str, *, width: int = 1280, height: int = 900, **options: object) -> Visit:
         context = browser.new_context(viewport={'width': width, 'height': height}, locale='zh-CN', **options)
+        context.set_default_timeout(8_000)
         contexts.append(context)
         visit = Visit(context.new_page())
         visit.page.goto(url, wait_until='load')
