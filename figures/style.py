@@ -50,7 +50,7 @@ _ON_WHITE = ('#1a56c4', '#b3370f', '#1f8560', '#94408f', '#b97a08', '#2e93e6', '
 _ON_BLACK = ('#5aa2ff', '#f07c4c', '#3fd6ae', '#c58ad2', '#ecd667', '#a9dcff', '#88929b')
 THEMES = {
     'light': Theme('#1f2328', '#5f6771', '#ffffff', _ON_WHITE),
-    'dark': Theme('#e3e6ea', '#9aa3ad', '#121212', _ON_BLACK),
+    'dark': Theme('#e3e6ea', '#9aa3ad', '#15171a', _ON_BLACK),
     'print': Theme('#000000', '#4a4a4a', '#ffffff', _ON_WHITE),
 }
 

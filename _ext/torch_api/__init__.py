@@ -18,19 +18,16 @@ from sphinx.util.docutils import SphinxRole
 from torch_api import names
 from torch_api.domain import TorchDomain, refresh
 from torch_api.index import TorchIndex, outdated_indices, render, torch_index
+from torch_api.writers import api_name, plain, visit_html, visit_latex
 
 if TYPE_CHECKING:
-    from docutils.nodes import Element, Node, system_message
+    from docutils.nodes import Node, system_message
     from sphinx.application import Sphinx
     from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
     from sphinx.util.typing import ExtensionMetadata
 
 logger = logging.getLogger(__name__)
-
-
-class api_name(nodes.literal):
-    """A dotted name as code; it may break after its dots and underscores, or it would not fit a phone or a table."""
 
 
 class TorchRole(SphinxRole):
@@ -89,27 +86,6 @@ def collect(app: Sphinx, env: BuildEnvironment) -> None:
         loaded = names.prefer((name, names.Entry(role, item.uri)) for role, items in data.items() if role.startswith('py:') for name, item in items.items())
         links |= {name: entry.uri for name, entry in loaded.items()}
     env.domains['torch'].data['links'] = links
-
-
-def visit_html(self, node: Element) -> None:
-    self.body.append(self.starttag(node, 'code', '', CLASS='docutils literal notranslate'))
-    self.body.append(breakable(self.encode(node.astext()), '<wbr />'))
-    self.body.append('</code>')
-    raise nodes.SkipNode
-
-
-def visit_latex(self, node: Element) -> None:
-    self.body.append(rf'\sphinxcode{{\sphinxupquote{{{breakable(self.encode(node.astext()), chr(92) + "allowbreak{}")}}}}}')
-    raise nodes.SkipNode
-
-
-def breakable(text: str, mark: str) -> str:
-    return text.replace('.', f'.{mark}').replace('_', f'_{mark}')
-
-
-def plain(name: str) -> tuple:
-    """Other writers show it as the literal it is."""
-    return (lambda self, node: getattr(self, f'visit_{name}')(node)), (lambda self, node: getattr(self, f'depart_{name}')(node))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

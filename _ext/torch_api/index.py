@@ -8,6 +8,8 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
+from torch_api.writers import api_name
+
 if TYPE_CHECKING:
     from docutils.nodes import Element, Node
     from sphinx.application import Sphinx
@@ -96,9 +98,9 @@ def content(app: Sphinx, docname: str) -> list[Element]:
     for row in rows(app.env):
         if row.module != module:
             module = row.module
-            found += [nodes.rubric('', '', nodes.literal('', module)), table()]
+            found += [nodes.rubric('', module), table()]
         body = next(found[-1].findall(nodes.tbody))
-        name = nodes.reference('', '', nodes.literal('', row.name), internal=False, refuri=known[row.full], reftitle=row.full)
+        name = nodes.reference('', '', api_name('', row.name), internal=False, refuri=known[row.full], reftitle=row.full)
         links: list[Node] = []
         for place in row.places:
             text = f'{place.number} {place.title}'.strip()
@@ -111,4 +113,4 @@ def content(app: Sphinx, docname: str) -> list[Element]:
 def table() -> nodes.table:
     head = nodes.thead('', nodes.row('', *(nodes.entry('', nodes.paragraph('', text)) for text in ('函数', '讨论它的节'))))
     group = nodes.tgroup('', nodes.colspec(colwidth=45), nodes.colspec(colwidth=55), head, nodes.tbody(), cols=2)
-    return nodes.table('', group, classes=['torch-index', 'colwidths-given'])
+    return nodes.table('', group, classes=['torch-index', 'colwidths-given'], width='100%')

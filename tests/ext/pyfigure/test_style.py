@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib
 
@@ -125,3 +126,8 @@ def test_diagram_anchors_and_group():
     fig.canvas.draw()
     cell = ax.transData.transform((1, 1)) - ax.transData.transform((0, 0))
     assert cell[0] == pytest.approx(cell[1]), 'cells are square'
+
+
+def test_dark_paper_is_the_page():
+    css = (Path(__file__).resolve().parents[3] / '_static/book.css').read_text(encoding='utf-8')
+    assert f'--pst-color-background: {style.THEMES["dark"].paper};' in css
