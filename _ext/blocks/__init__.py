@@ -49,9 +49,9 @@ def add_style(app: Sphinx, config: Config) -> None:
 
 
 def add_assets(app: Sphinx) -> None:
-    if isinstance(app.builder, StandaloneHTMLBuilder):
-        if str(STATIC) not in map(str, app.config.html_static_path):
-            app.config.html_static_path.append(str(STATIC))
+    # One file at a time: what else is in the folder belongs to other extensions. The book's own conf.py names the folder itself.
+    if isinstance(app.builder, StandaloneHTMLBuilder) and STATIC not in (Path(app.confdir, path) for path in app.config.html_static_path):
+        app.config.html_static_path += [str(STATIC / 'blocks.css'), str(STATIC / 'blocks.js')]
 
 
 def missing_reference(app: Sphinx, env: BuildEnvironment, node: nodes.Element, contnode: nodes.Element) -> nodes.Element | None:

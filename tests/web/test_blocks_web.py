@@ -14,7 +14,7 @@ FILLER = '一段占地方的文字，好让页面要滚动才看得到后面。\
 BOOK = {
     'index.md': '# 小书\n\n:::{toctree}\n:numbered: 2\n\none\n:::\n',
     'one.md': '# 第一章\n\n' + FILLER + """
-:::{theorem} 一个题名相当长的定理，用来在窄屏上看它是否折行而不把页面撑宽以及超长单词supercalifragilisticexpialidocious怎样处理
+:::{theorem} 一个题名相当长的定理，用来在窄屏上看它是否折行而不把页面撑宽以及超长单词supercalifragilisticexpialidocioussupercalifragilisticexpialidocious怎样处理
 :label: thm-x
 
 结论。
