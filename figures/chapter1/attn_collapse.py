@@ -6,7 +6,7 @@ import numpy as np
 from figures import style
 
 TOKENS = WIDTH = 64
-LAYERS = 7
+LAYERS = 9
 
 
 def diameter(x):

@@ -465,6 +465,7 @@ def cost_table():
         assert linear_flops(2 * width, *[(width, width)] * 4) == sum(core_flops(2 * width, 4, width // 4))
         assert linear_flops(6 * width, *[(width, width)] * 4, (width, 4 * width), (4 * width, width)) == sum(core_flops(6 * width, 4, width // 4))
     assert abs((scores + mixed) / (4 * heads * n * n * 2) - 64) < 1e-9
+    assert round(989.4e12 / 3.35e12) == 295
     share = [4 * t * d / (4 * t * d + linear) for t in (8192, 131_072)]
     assert 0.22 < share[0] < 0.25 and 0.8 < share[1] < 0.85
     tera = 1e12
