@@ -65,7 +65,7 @@ def figure():
     left.axvline(SOFT_TOKENS - 1, color=style.muted(), linestyle='--', linewidth=1)
     left.text(SOFT_TOKENS - 2.5, 0.42, '$n-1$', ha='right', color=style.muted())
     left.set_xlabel('头维 $d_h$')
-    left.set_ylabel('平均总变差')
+    left.set_ylabel('平均全变差')
     left.set_title('柔和分布，$n=64$')
     left.set_ylim(-0.02, 0.55)
     circle = np.log((HARD_TOKENS - 1) / LEAK) / (1 - np.cos(2 * np.pi / HARD_TOKENS))
