@@ -11,6 +11,7 @@ A diagram is drawn on a grid: ``canvas(12, 5)`` is twelve cells wide and five hi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -51,6 +52,10 @@ class Box:
         return self.x, self.y - self.height / 2
 
 
+def _round(radius: float) -> str:
+    return f'round,pad=0,rounding_size={radius}'
+
+
 def canvas(columns: float, rows: float, width: float = style.WIDE[0]) -> tuple[Figure, Axes]:
     """A figure ``width`` inches wide with square cells and no axes."""
     fig = plt.figure(figsize=(width, width * rows / columns), layout='none')
@@ -60,28 +65,30 @@ def canvas(columns: float, rows: float, width: float = style.WIDE[0]) -> tuple[F
     return fig, ax
 
 
-def box(ax: Axes, x: float, y: float, text: str = '', *, width: float = 2, height: float = 0.9, color: str | None = None, hatch: str | None = None,
-        **font: object) -> Box:
+def box(ax: Axes, x: float, y: float, text: str = '', *, width: float = 2, height: float = 0.9, color: str | None = None,
+        hatch: str | None = None, **font: object) -> Box:
     """A rounded box centred at (x, y). Without ``color`` it is neutral; ``hatch`` tells kinds apart in black and white."""
     edge = color or style.muted()
-    corner = FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle=f'round,pad=0,rounding_size={min(width, height) * 0.16}',
-                            facecolor=style.tint(edge, 0.14 if color else 0.06), edgecolor=edge, linewidth=1, hatch=hatch)
-    ax.add_patch(corner)
+    frame = FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle=_round(min(width, height) * 0.16),
+                           facecolor=style.tint(edge, 0.14 if color else 0.06), edgecolor=edge, linewidth=1, hatch=hatch)
+    ax.add_patch(frame)
     if hatch:
-        corner.set_hatchcolor(style.tint(edge, 0.4))
+        frame.set_hatchcolor(style.tint(edge, 0.4))
     ax.text(x, y, text, ha='center', va='center', linespacing=1.25, **font)
     return Box(x, y, width, height)
 
 
-def arrow(ax: Axes, *points: Point, text: str = '', color: str | None = None, linestyle: str = '-', head: bool = True, offset: Point = (0, 5)) -> None:
+def arrow(ax: Axes, *points: Point, text: str = '', color: str | None = None, linestyle: str = '-', head: bool = True,
+          offset: Point = (0, 5)) -> None:
     """An arrow through the points. ``text`` stands beside the middle of its longest piece, ``offset`` points away."""
     color = color or style.muted()
-    ax.add_patch(FancyArrowPatch(path=Path(points), arrowstyle='-|>,head_length=0.32,head_width=0.16' if head else '-', mutation_scale=13, color=color,
-                                 linestyle=linestyle, linewidth=1.1, shrinkA=0, shrinkB=0, fill=True, joinstyle='round', capstyle='butt'))
+    ax.add_patch(FancyArrowPatch(path=Path(points), arrowstyle='-|>,head_length=0.32,head_width=0.16' if head else '-', mutation_scale=13,
+                                 color=color, linestyle=linestyle, linewidth=1.1, shrinkA=0, shrinkB=0, joinstyle='round', capstyle='butt'))
     if text:
-        (ax0, ay0), (ax1, ay1) = max(zip(points, points[1:], strict=False), key=lambda piece: abs(piece[0][0] - piece[1][0]) + abs(piece[0][1] - piece[1][1]))
-        ax.annotate(text, ((ax0 + ax1) / 2, (ay0 + ay1) / 2), offset, textcoords='offset points', fontsize=9.5, color=style.ink(),
-                    ha='center' if not offset[0] else 'left' if offset[0] > 0 else 'right', va='center' if not offset[1] else 'bottom' if offset[1] > 0 else 'top')
+        (x0, y0), (x1, y1) = max(zip(points, points[1:], strict=False), key=lambda ends: math.dist(*ends))
+        across, up = (int(math.copysign(1, shift)) if shift else 0 for shift in offset)
+        ax.annotate(text, ((x0 + x1) / 2, (y0 + y1) / 2), offset, textcoords='offset points', fontsize=9.5, color=style.ink(),
+                    ha=('center', 'left', 'right')[across], va=('center', 'bottom', 'top')[up])
 
 
 def join(ax: Axes, x: float, y: float, symbol: str = '+', radius: float = 0.24) -> Box:
@@ -97,7 +104,7 @@ def group(ax: Axes, boxes: Iterable[Box], label: str = '', *, pad: float = 0.35,
     left, right = min(b.left[0] for b in boxes) - pad, max(b.right[0] for b in boxes) + pad
     bottom, top = min(b.bottom[1] for b in boxes) - pad, max(b.top[1] for b in boxes) + pad
     color = color or style.muted()
-    ax.add_patch(FancyBboxPatch((left, bottom), right - left, top - bottom, boxstyle=f'round,pad=0,rounding_size={pad * 0.5}', facecolor='none',
-                                edgecolor=color, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0))
+    ax.add_patch(FancyBboxPatch((left, bottom), right - left, top - bottom, boxstyle=_round(pad / 2), facecolor='none', edgecolor=color,
+                                linewidth=0.9, linestyle=(0, (4, 3)), zorder=0))
     ax.annotate(label, (left, top), (3, 3), textcoords='offset points', fontsize=9.5, color=color, ha='left', va='bottom')
     return Box((left + right) / 2, (bottom + top) / 2, right - left, top - bottom)

@@ -45,8 +45,12 @@ class drawing(nodes.General, nodes.Element):
 class PyFigure(SphinxDirective):
     has_content = True
     required_arguments = 1
-    option_spec: ClassVar[OptionSpec] = {'name': directives.unchanged, 'alt': directives.unchanged, 'width': directives.length_or_percentage_or_unitless,
-                                         'class': directives.class_option}
+    option_spec: ClassVar[OptionSpec] = {
+        'name': directives.unchanged,
+        'alt': directives.unchanged,
+        'width': directives.length_or_percentage_or_unitless,
+        'class': directives.class_option,
+    }
 
     def run(self) -> list[Node]:
         name = self.arguments[0].removesuffix('.py')
@@ -157,7 +161,8 @@ def draw_missing(app: Sphinx, env: BuildEnvironment) -> None:
         for docname, name, _, line in figures.uses():
             if failure := failures.get(name):
                 at = f' 第 {failure.line} 行' if failure.line else ''
-                logger.error('图脚本 %s%s出错：%s', figures.show(name), at, failure.message, location=(docname, line), type='pyfigure', subtype='script')
+                logger.error('图脚本 %s%s出错：%s', figures.show(name), at, failure.message,
+                             location=(docname, line), type='pyfigure', subtype='script')
     for found in drawings.values():
         if found.done:
             for variant in variants:
@@ -188,7 +193,8 @@ def visit_html(self, node: Element) -> None:
     for variant in variants:
         uri = join(self.builder.imgpath, quote(self.builder.images[str(found.output(variant))]))
         kind, lazy = (f'only-{variant}', ' loading="lazy" decoding="async"') if len(variants) > 1 else ('pyfigure-only', '')
-        self.body.append(f'<img class="{kind}" src="{escape(uri)}" alt="{escape(node["alt"])}" width="{width:.0f}" height="{height:.0f}"{style}{lazy} />')
+        self.body.append(f'<img class="{kind}" src="{escape(uri)}" alt="{escape(node["alt"])}"'
+                         f' width="{width:.0f}" height="{height:.0f}"{style}{lazy} />')
     self.body.append('</div>\n')
     raise nodes.SkipNode
 
@@ -227,8 +233,8 @@ def provide_style(app: Sphinx) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value('pyfigure_path', 'figures', '', str)
     app.add_config_value('pyfigure_cache', '_build/figures', '', str)
-    app.add_node(drawing, html=(visit_html, None), latex=(visit_latex, None), text=(visit_plain, depart_plain), man=(visit_plain, depart_plain),
-                 texinfo=(visit_plain, depart_plain))
+    plain = (visit_plain, depart_plain)
+    app.add_node(drawing, html=(visit_html, None), latex=(visit_latex, None), text=plain, man=plain, texinfo=plain)
     app.add_directive('pyfigure', PyFigure)
     app.add_domain(FigureDomain)
     app.add_css_file('figure.css')

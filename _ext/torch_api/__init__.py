@@ -83,15 +83,15 @@ def collect(app: Sphinx, env: BuildEnvironment) -> None:
     links = {name: names.BASES[names.package(name)] + entry.uri for name, entry in committed.items()}
     for package in names.BASES:
         data = InventoryAdapter(env).named_inventory.get(package, {})
-        loaded = names.prefer((name, names.Entry(role, item.uri)) for role, items in data.items() if role.startswith('py:') for name, item in items.items())
-        links |= {name: entry.uri for name, entry in loaded.items()}
+        links |= {name: entry.uri for name, entry in names.of_inventory(data).items()}
     env.domains['torch'].data['links'] = links
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.setup_extension('sphinx.ext.intersphinx')
     app.add_config_value('torch_names', str(names.COMMITTED), '', str)
-    app.add_node(api_name, html=(visit_html, None), latex=(visit_latex, None), text=plain('literal'), man=plain('literal'), texinfo=plain('literal'))
+    literal = plain('literal')
+    app.add_node(api_name, html=(visit_html, None), latex=(visit_latex, None), text=literal, man=literal, texinfo=literal)
     app.add_node(torch_index)
     app.add_role('torch', TorchRole())
     app.add_role('torch-default', DefaultRole())

@@ -32,7 +32,8 @@ class TorchDomain(Domain):
     name = 'torch'
     label = 'PyTorch'
     data_version = 1
-    # links: full name -> address, set anew by every build; uses: docname -> [Use]; places: docname -> [(full name, anchor)] in document order
+    # links: full name -> address, set anew by every build; uses: docname -> [Use]; places: docname -> [(full name, anchor)];
+    # indices: docname of a {torch-index} -> the rows it was last written with
     initial_data: ClassVar[dict] = {'links': {}, 'uses': {}, 'places': {}, 'indices': {}}
 
     def known(self) -> dict[str, str]:
@@ -71,4 +72,8 @@ class TorchDomain(Domain):
 def refresh(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Documents that use a name whose address has changed or become known since they were read."""
     torch: TorchDomain = env.domains['torch']
-    return [docname for docname, uses in torch.data['uses'].items() if any((torch.find(use.target) or ('', '')) != (use.name, use.uri) for use in uses)]
+
+    def moved(use: Use) -> bool:
+        return (torch.find(use.target) or ('', '')) != (use.name, use.uri)
+
+    return [docname for docname, uses in torch.data['uses'].items() if any(map(moved, uses))]

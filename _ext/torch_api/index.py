@@ -60,10 +60,12 @@ def rows(env: BuildEnvironment) -> tuple[Row, ...]:
                 seen.add(full)
                 places.setdefault(full, []).append(Place(docname, anchor, number, title))
     order = {docname: i for i, docname in enumerate(reading_order(env))}
-    return tuple(sorted(
-        Row(module_of(full), full.removeprefix(module_of(full) + '.'), full, tuple(sorted(found, key=lambda place: (order.get(place.docname, len(order)), place))))
-        for full, found in places.items()
-    ))
+    found = []
+    for full, at in places.items():
+        module = module_of(full)
+        at.sort(key=lambda place: (order.get(place.docname, len(order)), place))
+        found.append(Row(module, full.removeprefix(f'{module}.'), full, tuple(at)))
+    return tuple(sorted(found))
 
 
 def reading_order(env: BuildEnvironment) -> list[str]:

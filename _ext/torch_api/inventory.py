@@ -13,15 +13,14 @@ from pathlib import Path
 from sphinx.util import requests
 from sphinx.util.inventory import InventoryFile
 
-from torch_api.names import BASES, COMMITTED, Entry, mentions, package, prefer, read, resolve, suggest, write
+from torch_api.names import BASES, COMMITTED, Entry, mentions, of_inventory, package, read, resolve, suggest, write
 
 SOURCE = Path(__file__).resolve().parents[2] / 'source'
 
 
 def parse(content: bytes) -> dict[str, Entry]:
     """Python names of an ``objects.inv``."""
-    data = InventoryFile.loads(content, uri='').data
-    return prefer((name, Entry(role, item.uri)) for role, names in data.items() if role.startswith('py:') for name, item in names.items())
+    return of_inventory(InventoryFile.loads(content, uri='').data)
 
 
 def load(path: Path) -> dict[str, Entry]:
@@ -39,7 +38,8 @@ def fetch(timeout: float = 20) -> dict[str, Entry]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m torch_api.inventory', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser('python -m torch_api.inventory', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--from', dest='file', type=Path, help='a saved inventory instead of the live ones')
     parser.add_argument('--source', type=Path, default=SOURCE)
     parser.add_argument('--to', type=Path, default=COMMITTED)
@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             unknown += 1
             near = suggest(mention.target, known)
-            print(f'{mention.path}:{mention.line}: 官方清单里没有 {mention.target}' + (f'；是否想写 {"、".join(near)}？' if near else ''), file=sys.stderr)
+            hint = f'；是否想写 {"、".join(near)}？' if near else ''
+            print(f'{mention.path}:{mention.line}: 官方清单里没有 {mention.target}{hint}', file=sys.stderr)
     write(options.to, used)
     print(f'{options.to.name}：{len(used)} 个名字，新增 {len(used.keys() - before.keys())}，移除 {len(before.keys() - used.keys())}')
     return bool(unknown)

@@ -84,6 +84,11 @@ def write(path: Path, entries: Mapping[str, Entry]) -> None:
     path.write_text(HEADER + ''.join(f'{entry.role}\t{name}\t{entry.uri}\n' for name, entry in sorted(entries.items())), encoding='utf-8')
 
 
+def of_inventory(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
+    """Python names of an inventory as Sphinx holds it: role -> name -> item."""
+    return prefer((name, Entry(role, item.uri)) for role, items in data.items() if role.startswith('py:') for name, item in items.items())
+
+
 def package(name: str) -> str:
     return name.partition('.')[0]
 

@@ -34,7 +34,7 @@ def attribute(full: str) -> object:
 
 
 def defaults(full: str) -> dict[str, object]:
-    """Defaults of a function or class by parameter: from its signature, else the first line of its documentation, else its operator schema."""
+    """Defaults of a function or class by parameter: its signature, else its documentation's first line, else its operator schema."""
     target = attribute(full)
     try:
         parameters = inspect.signature(target).parameters.values()
