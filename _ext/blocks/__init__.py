@@ -1,6 +1,7 @@
 """Numbered blocks: exercises with solutions and hints, definitions, theorems and their kin.
 
-``fences`` let blocks nest; ``directives`` turn source into ``block`` nodes; when a file has been read, ``domain`` notes facts about them; when all have been read it
+``fences`` let blocks nest;
+``directives`` turn source into ``block`` nodes; when a file has been read, ``domain`` notes facts about them; when all have been read it
 numbers them and names the pages that became stale; ``transforms`` put captions on the nodes; writers only draw.
 """
 
@@ -61,7 +62,7 @@ def missing_reference(app: Sphinx, env: BuildEnvironment, node: nodes.Element, c
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    app.add_config_value('blocks_secnum_depth', None, 'env', (int, type(None)), 'levels of section numbers in a number; None: numfig_secnum_depth')
+    app.add_config_value('blocks_secnum_depth', None, 'env', (int, type(None)), 'section levels in a number; None: numfig_secnum_depth')
     app.add_config_value('blocks_counters', {}, 'env', (dict,), 'kind -> counter, where it differs from the usual')
     app.add_config_value('blocks_require_solution', True, 'env', (bool,), 'warn about an exercise without solution')
     html_pair, html_title = (html.visit_block, html.depart_block), (html.visit_block_title, html.depart_block_title)

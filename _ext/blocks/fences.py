@@ -1,7 +1,7 @@
 """Colon fences that nest: ``:::`` inside ``:::`` closes the inner block first.
 
-MyST ends a block at the first line of enough colons, so that an outer fence has to be longer than what it holds; with equal ones the rest of
-the outer block falls out of it, without a word. Here fences are matched as brackets are, outer ones made longer in what the parser reads,
+MyST ends a block at the first line of enough colons, so that an outer fence has to be longer than what it holds;
+with equal ones the rest of the outer block falls out of it, without a word. Here fences are matched as brackets are, outer ones made longer in what the parser reads,
 and what does not match is reported. No line is added or taken away, so every later message points at the author's line.
 """
 

@@ -73,9 +73,12 @@ BOOK = {
 
 @pytest.fixture(scope='module')
 def url(tmp_path_factory, serve):
-    from tests.conftest import Project
+    from tests.conftest import ROOT, Project
 
-    made = Project(tmp_path_factory.mktemp('blocks'), ['blocks', 'search_zh'], html_theme='sphinx_book_theme', html_context={'default_mode': 'auto'}).write(BOOK).build()
+    made = Project(
+        tmp_path_factory.mktemp('blocks'), ['blocks', 'search_zh'], html_theme='sphinx_book_theme', html_context={'default_mode': 'auto'},
+        html_static_path=[str(ROOT / '_static')],       # the search box has a script there
+    ).write(BOOK).build()
     assert made.warnings == ''
     return f'{serve(made.outdir)}/one.html'
 
