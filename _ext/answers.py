@@ -30,7 +30,8 @@ bit = [information]; nat = 1.4426950408889634 * bit; byte = 8 * bit = B = bytes
 s = [time] = second; min = 60 * s = minute; h = 3600 * s = hour; day = 24 * h; year = 365 * day; Hz = 1 / s
 FLOP = [arithmetic] = _ = FLOPs; token = [token] = _ = tokens; step = [step] = _ = steps; sample = [sample] = _ = samples
 request = [request] = _ = requests; param = [parameter] = _ = params; GPU = [device] = _ = GPUs; USD = [money]; image = [image] = _ = images
-J = [energy]; W = J / s; Wh = 3600 * J; m = [length]; K = [temperature]; V = [voltage]; gCO2 = [carbon]; rad = [angle]; deg = 0.017453292519943295 * rad
+J = [energy]; W = J / s; Wh = 3600 * J; m = [length]; K = [temperature]; V = [voltage]
+gCO2 = [carbon]; rad = [angle]; deg = 0.017453292519943295 * rad
 """
 
 SIGN = r'[-−–+]?'
@@ -173,7 +174,8 @@ def leaves(value: object) -> list[float]:
     if isinstance(value, (list, tuple)):
         return [leaf for one in value for leaf in leaves(one)]
     # sympy's numbers are no ``numbers.Number`` but convert; strings convert too, and must not.
-    if isinstance(value, (bool, str, bytes)) or value is None or (isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)):
+    is_complex = isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)
+    if is_complex or value is None or isinstance(value, (bool, str, bytes)):
         raise AnswerError(f'核验返回的 {value!r} 不是实数')
     try:
         return [float(value)]

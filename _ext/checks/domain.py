@@ -100,7 +100,8 @@ class ChecksDomain(Domain):
         env = self.env
         reported = repr((
             self.facts(), [(one.file, one.name, one.labels) for one in self.data['functions']], env.toc_secnumbers, env.toc_fignumbers,
-            env.domains['block'].data['numbers'] if 'block' in env.domains else '', {name: title.astext() for name, title in env.titles.items()},
+            env.domains['block'].data['numbers'] if 'block' in env.domains else '',
+            {name: title.astext() for name, title in env.titles.items()},
         ))
         if reported != self.data['reported']:
             self.data['reported'] = reported
@@ -123,7 +124,8 @@ class ChecksDomain(Domain):
         for label, (docname, fact) in facts.items():
             if fact.needs_check and label not in by_label:
                 what = '计算题' if fact.exercise_kind == 'compute' else '声明了答案的练习' if fact.kind == 'exercise' else '带数值答案的例'
-                self.warn('missing', f"{what} {label} 没有核验程序：在 {self.env.config.checks_path} 下写一个 @checks('{label}') 的函数", (docname, fact.line))
+                where = self.env.config.checks_path
+                self.warn('missing', f"{what} {label} 没有核验程序：在 {where} 下写一个 @checks('{label}') 的函数", (docname, fact.line))
 
     def warn(self, subtype: str, message: str, location: object) -> None:
         logger.warning(message, type='checks', subtype=subtype, location=location)

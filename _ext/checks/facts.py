@@ -51,8 +51,8 @@ def collect(doctree: nodes.document) -> Iterator[Fact]:
     """Facts in document order. The answer of an exercise stands at its solution, anywhere in the book: see :meth:`answers`."""
     for node in doctree.findall(nodes.Element):
         for label in labels(node):
-            is_block = isinstance(node, block)
-            yield Fact(label, kind(node), node.get('exercise_kind', '') if is_block else '', is_block and bool(node.get('answer')), node.line or 0)
+            exercise_kind, answer = (node.get('exercise_kind', ''), node.get('answer')) if isinstance(node, block) else ('', None)
+            yield Fact(label, kind(node), exercise_kind, bool(answer), node.line or 0)
 
 
 def answered(doctree: nodes.document) -> set[str]:

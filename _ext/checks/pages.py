@@ -36,7 +36,8 @@ def collect_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         if old.get(page) == new[page] and Path(app.builder.get_outfilename(page)).exists():
             continue
         path = f'{app.config.checks_path}/{file}'
-        body = f'<section id="check-source">\n<h1>核验程序 <code>{escape(path)}</code></h1>\n{INTRODUCTION}{sections(app.builder, source, functions, backlinks)}</section>\n'
+        heading = f'<h1>核验程序 <code>{escape(path)}</code></h1>\n{INTRODUCTION}'
+        body = f'<section id="check-source">\n{heading}{sections(app.builder, source, functions, backlinks)}</section>\n'
         yield page, {'title': f'核验程序 {path}', 'body': body, 'metatags': '<meta name="robots" content="noindex" />'}, 'page.html'
     memory.write_text(json.dumps(new), encoding='utf-8')
 

@@ -91,7 +91,8 @@ class Reports(SphinxPostTransform):
     def reference(self, report: str, fact: Fact) -> nodes.Node:
         domain, kind = ('math', 'eq') if fact.kind == 'equation' else ('std', 'numref' if fact.kind in ('figure', 'table') else 'ref')
         xref = addnodes.pending_xref(
-            '', nodes.inline('', fact.label), refdomain=domain, reftype=kind, reftarget=fact.label, refdoc=report, refexplicit=False, refwarn=True,
+            '', nodes.inline('', fact.label), refdomain=domain, reftype=kind, reftarget=fact.label, refdoc=report,
+            refexplicit=False, refwarn=True,
         )
         return nodes.inline('', '', nodes.Text('式 '), xref) if fact.kind == 'equation' else xref
 

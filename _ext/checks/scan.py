@@ -58,7 +58,8 @@ def functions(tree: ast.Module, file: str) -> Iterator[Function | Problem]:
         for decorator in node.decorator_list:
             if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == 'checks'):
                 continue
-            labels = tuple(argument.value for argument in decorator.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str))
+            values = [argument.value if isinstance(argument, ast.Constant) else None for argument in decorator.args]
+            labels = tuple(value for value in values if isinstance(value, str))
             if not labels or len(labels) != len(decorator.args):
                 yield Problem('syntax', f"{node.name}：@checks 的参数要直接写成字符串，如 @checks('ex-attn-scale')", file, decorator.lineno)
             elif node.name not in helpers and not returns(node):

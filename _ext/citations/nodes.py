@@ -24,7 +24,7 @@ def depart_entry_html(self: HTML5Translator, node: reference_entry) -> None:
 
 
 def visit_entry_latex(self: LaTeXTranslator, node: reference_entry) -> None:
-    self.body.append('\n\n{\\noindent\\hangindent=2em\\hangafter=1\\relax')
+    self.body.append('\n\n{\\raggedright\\noindent\\hangindent=2em\\hangafter=1\\relax')
     for one in node['ids']:         # the name that sphinxcontrib-bibtex links to
         self.body.append('\\hypertarget{cite.%s:%s}{}' % (node['docname'], one))
 

@@ -21,6 +21,7 @@ from sphinxcontrib.bibtex.style.referencing import BaseReferenceStyle, GroupRefe
 from sphinxcontrib.bibtex.style.template import node, reference
 
 SHOWN = 6               # authors in the list; of more, the first SHOWN and 等
+VENUES = ('journal', 'booktitle', 'publisher', 'school', 'institution', 'howpublished', 'organization')
 HAN = re.compile(r'[\u3400-\u9fff]')
 ARXIV = re.compile(r'(\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})')
 
@@ -123,7 +124,12 @@ class Entries(BaseStyle):
         if entry.type in ('book', 'phdthesis', 'mastersthesis'):
             title = Tag('em', title)
         parts = [part for part in (head, title, venue(entry), *links(entry), field_text(entry, 'note')) if part is not None and str(part)]
-        return FormattedEntry(entry.key, Text(Text('。').join(parts), '。'), label)
+        return FormattedEntry(entry.key, Text(*(Text(part, stop_after(str(part))) for part in parts)), label)
+
+
+def stop_after(text: str) -> str:
+    """A full stop, unless the text (a title that asks) has one."""
+    return ' ' if text.endswith(('?', '!')) else '' if text.endswith(('。', '？', '！')) else '。'
 
 
 def field_text(entry: Entry, name: str) -> Text | None:
@@ -133,11 +139,9 @@ def field_text(entry: Entry, name: str) -> Text | None:
 def venue(entry: Entry) -> Text | None:
     """Where it appeared: the name, then volume（number）and pages."""
     fields = entry.fields
-    name = next((field_text(entry, one) for one in ('journal', 'booktitle', 'publisher', 'school', 'institution', 'howpublished', 'organization') if one in fields), None)
-    if name is None or ARXIV.search(str(name)) or str(name).lower() in ('arxiv', 'arxiv preprint', 'corr'):
-        return None
-    if 'url' in str(name):
-        return None
+    name = next((field_text(entry, one) for one in VENUES if one in fields), None)
+    if name is None or ARXIV.search(str(name)) or str(name).lower() in ('arxiv', 'arxiv preprint', 'corr') or 'http' in str(name):
+        return None                     # said by the link
     details = fields.get('volume', '') + (f'（{fields["number"]}）' if 'number' in fields and 'volume' in fields else '')
     pages = re.sub('-+', '–', fields.get('pages', ''))
     return Text(Tag('em', name), f' {details}' if details else '', f'，{pages}' if pages else '')
@@ -146,8 +150,8 @@ def venue(entry: Entry) -> Text | None:
 def links(entry: Entry) -> Iterator[Text]:
     """arXiv, DOI; an address only where there is neither."""
     fields = entry.fields
-    found = ARXIV.search(fields.get('eprint', '')) or next(
-        (hit for name in ('journal', 'url', 'howpublished') if 'arxiv' in fields.get(name, '').lower() and (hit := ARXIV.search(fields[name]))), None)
+    elsewhere = (ARXIV.search(fields[name]) for name in ('journal', 'url', 'howpublished') if 'arxiv' in fields.get(name, '').lower())
+    found = ARXIV.search(fields.get('eprint', '')) or next(filter(None, elsewhere), None)
     if found:
         yield HRef(f'https://arxiv.org/abs/{found[1]}', f'arXiv:{found[1]}')
     if 'doi' in fields:

@@ -7,10 +7,12 @@ from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinxcontrib.bibtex.citation_target import parse_citation_targets
 from sphinxcontrib.bibtex.domain import BibtexDomain
+from sphinxcontrib.bibtex.nodes import raw_latex
 
 from .nodes import chapter_references, reference_entry
 
-SEPARATORS = {'p': ('（', '；', '）'), 'alp': ('', '；', ''), **dict.fromkeys(('t', 'author', 'year'), ('', '、', ''))}      # before, between, after
+# before, between, after
+SEPARATORS = {'p': ('（', '；', '）'), 'alp': ('', '；', ''), **dict.fromkeys(('t', 'author', 'year'), ('', '、', ''))}
 GROUP = 'bibtex-citation'       # sphinxcontrib-bibtex's class of the same thing
 
 
@@ -70,3 +72,15 @@ class Unwrap(SphinxPostTransform):
             if GROUP in node['classes']:
                 at = node.parent.index(node)
                 node.parent[at:at + 1] = node.children
+        for node in list(self.document.findall(raw_latex)):
+            if node.rawsource.startswith('\\hyperlink'):
+                self.settle_link(node)
+
+    def settle_link(self, node: raw_latex) -> None:
+        """A link fit for print: not expanded too early in a caption, and with the blank before it, which xeCJK drops before a command."""
+        node.rawsource = '\\protect' + node.rawsource
+        at = node.parent.index(node)
+        before, label = node.parent[at - 1] if at else None, node.parent[at + 1]
+        if isinstance(before, nodes.Text) and before.endswith(' ') and label.astext()[:1].isascii():
+            node.parent[at - 1] = nodes.Text(before.rstrip(' '))
+            node.rawsource = '\\ ' + node.rawsource

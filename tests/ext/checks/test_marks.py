@@ -82,7 +82,8 @@ def book(project, check=CHECK):
     made = project(
         ['mathml', 'checks'],
         {
-            'index.md': '# 书\n\n```{toctree}\n:numbered:\none\nreport\n```\n', 'one.md': PAGE, 'report.md': '# 报告\n\n```{verification-report}\n```\n',
+            'index.md': '# 书\n\n```{toctree}\n:numbered:\none\nreport\n```\n', 'one.md': PAGE,
+            'report.md': '# 报告\n\n```{verification-report}\n```\n',
             'checks/chapter1/test_one.py': check,
         },
         html_math_renderer='mathml', version='1', exclude_patterns=['checks'],
