@@ -113,9 +113,13 @@
   /* ---- which records ---- */
 
   function scored(record, page, query) {
-    const [, , , pageTitle] = index.pages[page];
     let score = named(record.title, query) * (record.level === 1 ? 1.2 : record.level === 2 ? 1 : 0.9);
-    for (const name of [record.number, ...record.names]) score = Math.max(score, named(name, query) * 0.9);
+    let defines = score >= 1000;
+    for (const name of [record.number, ...record.names]) {
+      const how = named(name, query);
+      defines ||= how === 1000;
+      score = Math.max(score, how === 1000 ? 900 : how * 0.5);
+    }
     const hits = (record.text.match(query.phrase) || []).length;
     const inTitle = (record.title.match(query.phrase) || []).length;
     const missing = query.stems.filter((stem) => !(record.title + " " + record.text).match(stem)).length;
@@ -123,7 +127,7 @@
     else if (!missing) score += 40;
     else if (!score && missing === query.stems.length) return null;
     else score += 20 * (1 - missing / query.stems.length);
-    return { record, page, pageTitle, hits: hits + inTitle, exact: hits + inTitle > 0, whole: !missing, score: score * WEIGHTS[record.kind] };
+    return { record, page, defines, exact: hits + inTitle > 0, whole: !missing, score: score * WEIGHTS[record.kind] };
   }
 
   /** Of the hits on one page the best of each kind speaks for the others; a glossary term of that very name speaks for itself. */
@@ -131,7 +135,7 @@
     const groups = new Map();
     for (const hit of hits.sort((a, b) => b.score - a.score)) {
       const kind = KINDS[hit.record.kind];
-      const key = hit.record.kind === "term" && hit.score >= 900 ? `${hit.page}#${hit.record.anchor}` : `${hit.page} ${kind}`;
+      const key = hit.record.kind === "term" && hit.defines ? `${hit.page}#${hit.record.anchor}` : `${hit.page} ${kind}`;
       if (groups.has(key)) groups.get(key).others.push(hit);
       else groups.set(key, { ...hit, kind, others: [] });
     }

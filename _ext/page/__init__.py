@@ -1,4 +1,4 @@
-"""The page around the text: Chinese interface and a description in the head. Its templates and styles: ``_templates/``, ``_static/book.css``."""
+"""The page around the text: Chinese interface and a description in the head. Templates and styles: ``_templates/``, ``_static/book.css``."""
 
 from __future__ import annotations
 

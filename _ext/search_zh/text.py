@@ -9,9 +9,15 @@ from sphinx import addnodes
 _SKIPPED = (nodes.comment, nodes.raw, nodes.system_message, nodes.meta, nodes.literal_block, addnodes.toctree, addnodes.index)
 
 
+# A resolved table of contents repeats the titles of other pages.
+_SKIPPED_CLASSES = frozenset({'no-search', 'toctree-wrapper'})
+
+
 def hidden(node: nodes.Node) -> bool:
-    """Not part of this page's text; a resolved table of contents repeats the titles of other pages."""
-    return isinstance(node, _SKIPPED) or (isinstance(node, nodes.Element) and not {'no-search', 'toctree-wrapper'}.isdisjoint(node['classes']))
+    """Not part of this page's text; the mark “已核验” is not the author's."""
+    if isinstance(node, _SKIPPED) or node.__class__.__name__ == 'check_mark':
+        return True
+    return isinstance(node, nodes.Element) and not _SKIPPED_CLASSES.isdisjoint(node['classes'])
 
 
 def plain(node: nodes.Node) -> str:

@@ -13,7 +13,7 @@ from page.strings import CHINESE
 ROOT = Path(__file__).resolve().parents[3]
 CONF = runpy.run_path(str(ROOT / 'conf.py'))
 LOOK = {name: value for name, value in CONF.items() if name.startswith('html_')} | {
-    'templates_path': [str(ROOT / '_templates')], 'html_static_path': [str(ROOT / '_static')], 'version': '1',
+    'templates_path': [str(ROOT / '_templates')], 'html_static_path': [str(ROOT / '_static')], 'html_favicon': str(ROOT / '_static/favicon.svg'), 'version': '1',
 }
 EXTENSIONS = ['mathml', 'sphinx_design', 'sphinx_copybutton', 'search_zh', 'page']
 PAGES = {
