@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 BLOCKS = (nodes.paragraph, nodes.title, nodes.caption, nodes.rubric, nodes.term, nodes.line, block_title)
 FORMULA = 'x'
 NUMBER = '1.1'
-CITED_AUTHOR = 'Vaswani 等（2017）'
 CITED = '（引）'
+CITED_AUTHOR = f'Vaswani 等{CITED}'
 
 
 def blocks(document: nodes.document) -> Iterator[tuple[nodes.Element, str]]:
