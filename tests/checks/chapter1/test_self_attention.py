@@ -349,6 +349,7 @@ def collapse():
     assert script.trajectory(8, residual=True)[-1] > 1
     before, after = script.one_layer(8, residual=False)
     assert (after <= script.bound(before, 8)).all()
+    assert round((script.bound(before, 8) / after)[0]) == 47
     slopes = np.diff(np.log(after)) / np.diff(np.log(before))
     assert abs(slopes[0] - 3) < 0.01
     before, after = script.one_layer(8, residual=True)
