@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     Finding = tuple[str, nodes.Element, str]
 
-# ``space-dash`` would put blanks around the hyphen of 编码器-解码器; ``halfwidth-punctuation`` would halve the colon of V3：64 维.
-autocorrect_py.load_config(json.dumps({'rules': {'space-dash': 0, 'halfwidth-punctuation': 0}}))
+# ``space-dash`` would put blanks around the hyphen of 编码器-解码器; ``halfwidth-word`` would halve the colon of V3：64 维.
+autocorrect_py.load_config(json.dumps({'rules': {'space-dash': 0, 'halfwidth-word': 0}}))
 
 PHRASES = {
     r'值得注意的是|需要指出的是|综上所述|总而言之|众所周知|不言而喻': '套话，删掉后直接写内容',
