@@ -24,8 +24,8 @@ def add_style(app: Sphinx, config: Config) -> None:
 
 
 def add_assets(app: Sphinx) -> None:
-    if app.builder.format == 'html' and str(STATIC) not in map(str, app.config.html_static_path):
-        app.config.html_static_path.append(str(STATIC))
+    if app.builder.format == 'html' and STATIC not in (Path(app.confdir, path) for path in app.config.html_static_path):
+        app.config.html_static_path += [str(STATIC / 'checks.css')]
 
 
 def scan(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> list[str]:
