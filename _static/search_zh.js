@@ -206,8 +206,8 @@
     if (hit.record.level !== 1) item.append(element("p", { class: "hit-page" }, `${number} ${title}`.trim()));
     // The text of a solution stays folded until its reader opens it.
     const text = hit.record.kind === "solution" ? "" : snippet(hit.record.text, query);
-    if (hit.record.kind === "solution") item.append(element("p", { class: "hit-text" }, "解答里有，点开可见。"));
-    else if (text) item.append(element("p", { class: "hit-text" }, ...marked(text, query)));
+    if (hit.record.kind === "solution") item.append(element("p", { class: "hit-snippet" }, "解答里有，点开可见。"));
+    else if (text) item.append(element("p", { class: "hit-snippet" }, ...marked(text, query)));
     if (hit.others.length) {
       const list = element("ul", {}, ...hit.others.map((other) => element("li", {}, element("a", { href: address(other) }, heading(other)))));
       item.append(element("details", { class: "hit-others" }, element("summary", {}, `同页另有 ${hit.others.length} 处${hit.kind}`), list));

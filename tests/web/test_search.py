@@ -157,7 +157,7 @@ def test_a_solution_is_found_but_not_told(visit, serve, corpus):
 def test_the_term_is_marked_in_title_and_snippet(visit, serve, corpus):
     page = visit(f'{serve(corpus)}/search.html').page
     ask(page, '缩放因子')
-    assert set(page.locator('.hit-text mark').all_inner_texts()) == {'缩放因子'}
+    assert set(page.locator('.hit-snippet mark').all_inner_texts()) == {'缩放因子'}
     ask(page, '雅可比')
     assert page.locator('.hit-title mark').first.inner_text() == '雅可比'
     assert page.locator('.hit').first.inner_text().find('4.1 softmax 的雅可比') >= 0
