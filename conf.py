@@ -83,5 +83,4 @@ epub_publisher = author
 epub_copyright = copyright
 epub_show_urls = 'no'
 epub_uid = 'llm-tutorial'
-epub_identifier = 'urn:uuid:6b1f0c5e-5a3b-4f3c-9a0e-2f0b5d1c7a11'
-epub_scheme = 'UUID'
+epub_identifier = epub_uid  # the same in the package and in the NCX, which epubcheck compares
