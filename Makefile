@@ -40,8 +40,8 @@ epub: $(VENV)/.book ## 生成 EPUB 3
 live: $(VENV)/.live ## 边写边看：保存即重新生成并刷新浏览器
 	$(BIN)/sphinx-autobuild -n -c . -j $(JOBS) -d $(BUILD)/doctrees --watch figures --watch _ext --watch _static --open-browser source $(HTML)
 
-lint: $(VENV)/.test ## 只查写作规范（标点、术语、节的骨架）
-	$(RUNTESTS) -q tests/book
+lint: $(VENV)/.book ## 只查书稿：写作规范、标签、公式、文献（不生成页面）
+	@$(SPHINX) -q -E -b dummy -d $(BUILD)/lint source $(BUILD)/lint && echo "没有发现问题。"
 
 test: $(VENV)/.test ## 运行全部测试（在 Debian/Ubuntu 上以 root 运行时自动装齐所需系统包）
 	@tools/system --if-root

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,11 +12,9 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
+from parts import require
 from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
-MISSING = '没有 Chromium：浏览器测试跳过。安装：apt-get install --no-install-recommends -y chromium'
 # The background services would otherwise look for hosts of their own while a test counts requests.
 ARGUMENTS = [
     '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update',
@@ -54,10 +50,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope='session')
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip(MISSING)
+    require('chromium')
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=shutil.which('chromium'), args=ARGUMENTS)
         yield browser
         browser.close()
 
@@ -97,15 +92,9 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.fixture(scope='session')
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the real book, built once per session as `make html` does."""
-    folder = tmp_path_factory.mktemp('book')
-    out = folder / 'html'
-    command = [sys.executable, '-m', 'sphinx', '-c', ROOT, '-b', 'html', '-d', folder / 'doctrees', '-j', '2', '-q', ROOT / 'source', out]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        pytest.fail(f'全书构建失败：\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}')
-    return out
+def book(make: Callable[[str], Path]) -> Path:
+    """Folder of the real book, as `make html` makes it."""
+    return make('html')
 
 
 @pytest.fixture(scope='session')
