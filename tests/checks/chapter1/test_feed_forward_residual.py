@@ -512,3 +512,17 @@ def dichotomies():
         assert separable == 2 * sum(math.comb(points - 1, k) for k in range(weights))
     for weights in (1, 5, 20):
         assert 2 * sum(math.comb(2 * weights - 1, k) for k in range(weights)) == 2 ** (2 * weights - 1)
+
+
+@checks('tab-ffn-torch')
+def documented_behaviour():
+    """The traps of the table: which half is the gate, the variance of a linear layer, the absolute bounds of the truncation."""
+    a, b = torch.randn(2, 5, dtype=F64)
+    torch.testing.assert_close(F.glu(torch.cat([a, b])), a * torch.sigmoid(b))
+    assert abs(nn.Linear(2048, 512).weight.var().item() * 2048 * 3 - 1) < 0.02
+    assert abs(nn.init.kaiming_normal_(torch.empty(512, 2048)).var().item() * 2048 / 2 - 1) < 0.02
+    small = nn.init.trunc_normal_(torch.empty(200_000), std=0.02)
+    assert small.abs().max().item() > 0.07      # far beyond two standard deviations
+    x = torch.zeros(1, requires_grad=True)
+    F.relu(x).backward()
+    assert x.grad.item() == 0
