@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docutils import nodes
+from pybtex.richtext import Text
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinxcontrib.bibtex.citation_target import parse_citation_targets
@@ -68,6 +69,7 @@ class Unwrap(SphinxPostTransform):
     default_priority = 20       # after references are resolved
 
     def run(self, **kwargs: object) -> None:
+        self.name_works()
         for node in list(self.document.findall(nodes.inline)):
             if GROUP in node['classes']:
                 at = node.parent.index(node)
@@ -75,6 +77,16 @@ class Unwrap(SphinxPostTransform):
         for node in list(self.document.findall(raw_latex)):
             if node.rawsource.startswith('\\hyperlink'):
                 self.settle_link(node)
+
+    def name_works(self) -> None:
+        """What a pointing device shows over a citation is the name of the work; the whole entry, again and again, would weigh on the page."""
+        cite = self.env.domains['cite']
+        works = {
+            citation.citation_id: Text.from_latex(cite.bibdata.data.entries[citation.key].fields['title']) for citation in cite.citations
+        }
+        for node in self.document.findall(nodes.reference):
+            if work := works.get(node.get('refid') or node.get('refuri', '').partition('#')[2]):
+                node['reftitle'] = str(work)
 
     def settle_link(self, node: raw_latex) -> None:
         """A link fit for print: not expanded too early in a caption, and with the blank before it, which xeCJK drops before a command."""

@@ -151,3 +151,9 @@ def test_parallel_equals_serial(book):
     book.build('html', out='serial').build('html', out='parallel', parallel=2)
     for name in ('one.html', 'two.html', 'bib.html', 'p5.html'):
         assert (book.out / 'serial' / name).read_bytes() == (book.out / 'parallel' / name).read_bytes()
+
+
+def test_link_is_named_after_the_work(book):
+    html = book.build('html').read('one/a.html')
+    assert 'title="Attention Is All You Need"' in html
+    assert 'Neural Information' not in html
