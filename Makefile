@@ -25,12 +25,10 @@ html: $(VENV)/.book ## 生成网站（首次运行会自建虚拟环境）
 	$(SPHINX) -b html source $(HTML)
 	@echo; echo "完成。用浏览器打开：$(HTML)/index.html"
 
-latexpdf: $(VENV)/.book ## 生成可打印的 PDF（需要 TeX）
+latexpdf: $(VENV)/.book ## 生成可打印的 PDF（需要 TeX；PAPER=b5 换开本）
 	@tools/need xelatex latexmk fc-list
-	$(SPHINX) -b latex source $(PDF)
-	@echo "排版 PDF（XeLaTeX，全书需数分钟）……"
-	@cd $(PDF) && latexmk -xelatex -silent -interaction=nonstopmode -halt-on-error -file-line-error $(BOOK).tex > latexmk.out 2>&1 \
-	  || { grep -nE -A6 '^(!|.*:[0-9]+: )' $(BOOK).log | head -40; echo "XeLaTeX 失败；完整记录见 $(PDF)/$(BOOK).log"; exit 1; }
+	$(SPHINX) -b latex $(if $(PAPER),-D printed_paper=$(PAPER)) source $(PDF)
+	@PYTHONPATH=_ext $(BIN)/python -m printed.typeset $(PDF) $(BOOK)
 	@echo; echo "完成：$(PDF)/$(BOOK).pdf"
 
 epub: $(VENV)/.book ## 生成 EPUB 3

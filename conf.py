@@ -74,7 +74,15 @@ html_theme_options = {
 }
 
 latex_documents = [('index', 'llm-tutorial.tex', project, author, 'manual')]
-latex_elements = {}
+today = '2026 年 11 月'
+printed_subtitle = f'第 {version} 版'
+printed_notice = [
+    '© 2026 《语言模型全面教程》作者。',
+    '正文采用知识共享“署名—非商业性使用—相同方式共享 4.0 国际”许可（CC BY-NC-SA 4.0）：可以为非商业目的复制、分享和改编，须注明出处并以相同方式共享。'
+    '许可全文见 creativecommons.org/licenses/by-nc-sa/4.0。书中程序采用 MIT 许可。',
+    f'版本 {version}。内容截至 2026 年 11 月；时间敏感的断言写有日期，以最新文献为准。标有“已核验”的内容由程序复算过，含义见书末“核验报告”。',
+    '字体：Noto Serif CJK SC、Noto Sans CJK SC、STIX Two Math（均为 SIL OFL 1.1），TeX Gyre（GUST 字体许可）。用 XeLaTeX 排版。',
+]
 latex_use_xindy = False
 
 epub_basename = 'llm-tutorial'

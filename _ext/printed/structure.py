@@ -15,6 +15,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sphinx.environment import BuildEnvironment
+
 
 class BookMatter(SphinxPostTransform):
     """Reduce the assembled root document to its toctrees and mark where the parts of the book begin."""
@@ -32,8 +34,12 @@ class BookMatter(SphinxPostTransform):
         root.children = [root.next_node(nodes.title)]
         for matter, part in (('Front', files[:first]), ('Main', files[first:last]), ('Back', files[last:])):
             if part:
-                root += nodes.raw('', f'\\Book{matter}Matter', format='latex')
+                root += raw(f'\\Book{matter}Matter')
                 root += part
+
+
+def raw(tex: str) -> nodes.raw:
+    return nodes.raw('', tex, format='latex')
 
 
 def listed_files(node: nodes.Node) -> Iterator[addnodes.start_of_file]:
@@ -46,3 +52,38 @@ def listed_files(node: nodes.Node) -> Iterator[addnodes.start_of_file]:
             yield child
         else:
             yield from listed_files(child)
+
+
+def main_files(root: nodes.section) -> list[addnodes.start_of_file]:
+    """The numbered chapters, of a root that :class:`BookMatter` has put in order."""
+    found, matter = [], ''
+    for child in root.children:
+        if isinstance(child, nodes.raw):
+            matter = child.astext()
+        elif isinstance(child, addnodes.start_of_file) and matter == '\\BookMainMatter':
+            found.append(child)
+    return found
+
+
+def walk(file: addnodes.start_of_file) -> Iterator[tuple[addnodes.start_of_file, nodes.Node]]:
+    """Every node below ``file`` with the innermost file it stands in."""
+
+    def below(node: nodes.Node, inner: addnodes.start_of_file) -> Iterator[tuple[addnodes.start_of_file, nodes.Node]]:
+        for child in node.children:
+            if isinstance(child, addnodes.start_of_file):
+                yield from below(child, child)
+            else:
+                yield inner, child
+                yield from below(child, inner)
+
+    return below(file, file)
+
+
+def title_of(file: addnodes.start_of_file) -> list[nodes.Node]:
+    title = file.next_node(nodes.title)
+    return [child.deepcopy() for child in title.children] if title is not None else []
+
+
+def number(env: BuildEnvironment, docname: str) -> str:
+    """``1.1``; nothing where a document has no number."""
+    return '.'.join(map(str, env.toc_secnumbers.get(docname, {}).get('', ())))

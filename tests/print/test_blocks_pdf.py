@@ -163,8 +163,25 @@ def test_references(pdf):
     assert '合起来看练习1.1.1与命题1.1.1' in text
     assert '图1.1' in text and '表1.1' in text
     assert '、练习1.2.1的解答。' in text
-    assert '参见练习1.2.1的解答。' in text and '题目见练习1.2.1。' in text
+    assert '参见练习' not in text and '题目见' not in text, '印刷版用页码代替'
     assert '第1.1.1题“盒子里的一切100%&a_b”与命题1.1.1' in text
+
+
+def page_of(pdf, label):
+    """Page number that TeX noted for a label."""
+    aux = pdf[2].with_suffix('.aux').read_text(encoding='utf-8')
+    return re.search(r'\\newlabel\{%s\}\{\{.*?\}\{(\w+)\}' % re.escape(label), aux)[1]
+
+
+def test_solutions_and_hints_are_moved_to_the_back_with_pages_both_ways(pdf):
+    text = squeezed(pdf[0])
+    back = text.rindex('练习提示')
+    assert text.count('盒中之盒。') == 1 and text.index('盒中之盒。') > back
+    assert text.index('六十行的长表') > text.index('练习解答', back) > text.index('为了换页而写')
+    assert '第2章' not in text[back:], '按练习所在的章归类，不按解答写在哪里'
+    assert f'提示见第{page_of(pdf, "a:hint-a-1")}页，解答见第{page_of(pdf, "a:sol-scale")}页' in text
+    assert f'练习1.2.1的解答练习见第{page_of(pdf, "b:ex-far")}页' in text
+    assert f'练习1.1.1的提示盒子里的一切100%&a_b练习见第{page_of(pdf, "a:ex-scale")}页' in text
 
 
 def test_kind_and_difficulty(pdf):
