@@ -53,23 +53,30 @@ def bound(delta, norm):
     return np.tanh(norm * delta**2 / 4) * delta
 
 
+@style.once
+def data():
+    paths = {(norm, residual): trajectory(norm, residual) for norm, residual in ((2, False), (8, False), (32, False), (8, True))}
+    return paths, one_layer(8, residual=False), one_layer(8, residual=True)
+
+
 def figure():
+    paths, without, with_residual = data()
     fig, (left, right) = plt.subplots(1, 2, figsize=style.PANELS)
     layers = np.arange(LAYERS + 1)
     for norm, color, marker in ((2, 'C0', 'o'), (8, 'C1', 's'), (32, 'C2', '^')):
-        path = trajectory(norm, residual=False)
+        path = paths[norm, False]
         seen = path > 1e-18
         left.semilogy(layers[seen], path[seen], marker + '-', color=color, label=f'无残差，{norm}')
-    left.semilogy(layers, trajectory(8, residual=True), 'D-', color=style.ink(), label='有残差，8')
+    left.semilogy(layers, paths[8, True], 'D-', color=style.ink(), label='有残差，8')
     left.axhline(np.finfo(float).eps, color=style.muted(), linestyle=':', linewidth=1)
     left.set_xlabel('层数')
     left.set_ylabel('直径 $\\delta$')
     left.legend(title='$\\Vert M\\Vert_2$', loc='center right')
 
-    before, after = one_layer(8, residual=False)
+    before, after = without
     right.loglog(before, bound(before, 8), '--', color=style.muted(), label='上界')
     right.loglog(before, after, 's-', color='C1', markersize=3, label='无残差')
-    right.loglog(*one_layer(8, residual=True), 'D-', color=style.ink(), markersize=3, label='有残差')
+    right.loglog(*with_residual, 'D-', color=style.ink(), markersize=3, label='有残差')
     right.set_xlabel('进入一层前的直径')
     right.set_ylabel('之后的直径')
     right.legend()

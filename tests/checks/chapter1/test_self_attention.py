@@ -47,6 +47,36 @@ def scaling_table():
     }
 
 
+@checks('prop-attn-jacobian', 'tab-attn-scale')
+def where_the_gradient_goes():
+    """Norm of J g for a random g per query, by autograd through softmax; the share of saturated queries."""
+    size = {}
+    for name, scale in (('raw', 1.0), ('scaled', 128**-0.5)):
+        squares, saturated = [], []
+        for _ in range(20):
+            s = (torch.randn(1000, 1024, dtype=F64) * torch.randn(1000, 128, dtype=F64).norm(dim=-1, keepdim=True) * scale).requires_grad_()
+            p = torch.softmax(s, -1)
+            squares.append(torch.autograd.grad(p, s, torch.randn_like(p))[0].square().sum(-1))
+            saturated.append(1 - p.detach().square().sum(-1) < 0.1)
+        size[name] = torch.cat(squares).mean().sqrt().item()
+        size[name, 'share'] = torch.cat(saturated).double().mean().item()
+    assert abs(size['raw'] - 0.27) < 0.015 and abs(size['scaled'] - 0.05) < 0.005
+    assert 4.7 < size['raw'] / size['scaled'] < 5.6
+    assert 1 / 3 < size['raw', 'share'] < 0.4 and size['scaled', 'share'] == 0
+
+
+@checks('eq-attn-frozen')
+def frozen_phase():
+    """Weights of a Poisson process with the tail c x^-m: points G_k^(-1/m), G_k the arrival times of a unit-rate process."""
+    for m in (0.3, 0.5, 0.7):
+        arrivals = torch.empty(4000, 2000, dtype=F64).exponential_().cumsum(-1)
+        points = arrivals ** (-1 / m)
+        # What the points beyond the last one add to the sum, in the mean: the integral of x^(-1/m) from there on.
+        rest = arrivals[:, -1] ** (1 - 1 / m) / (1 / m - 1)
+        share = (points / (points.sum(-1) + rest)[:, None]).square().sum(-1)
+        assert abs(share.mean().item() - (1 - m)) < 5 * share.std().item() / len(share) ** 0.5
+
+
 @checks('eq-attn-laplace', 'fig-attn-scale')
 def participation_integral():
     """The one-dimensional integral of the figure against simulation, three standard deviations of the logits."""
@@ -100,6 +130,8 @@ def jacobian():
             values = torch.linalg.eigvalsh(j).flip(0)
             down = p.sort(descending=True).values
             assert (values[:-1] <= down[:-1] + 1e-12).all() and (values[:-1] >= down[1:] - 1e-12).all()
+            for m in range(1, n):       # m weights outside the tail of mass epsilon: at most m - 1 eigenvalues above 2 epsilon
+                assert values[m - 1] <= 2 * down[m:].sum() + 1e-12
             peak = (p * (1 - p)).max()
             assert peak - 1e-12 <= values[0] <= min(0.5, 2 * peak) + 1e-12
     half = torch.tensor([0.5, 0.5], dtype=F64)
@@ -198,7 +230,7 @@ def temperature():
         assert math.isclose(peak, 1 / (1 + (n - 1) * math.exp(-2 * bound))) and peak <= math.exp(2 * bound) / n
 
 
-@checks('fig-attn-entropy')
+@checks('fig-attn-entropy', 'eq-attn-remcurve')
 def entropy_limit():
     """The finite curves approach the limit: the gap at twice the critical temperature shrinks with n."""
     script = importlib.import_module('figures.chapter1.attn_entropy')
@@ -423,6 +455,11 @@ def order_needs_two_layers():
 
     ab, ba = (block(block(torch.stack(t)))[-1] for t in ((a, b, e), (b, a, e)))
     torch.testing.assert_close(ab - ba, (a - b) / 3)
+    x = torch.randn(9, 6, dtype=F64)
+    for i in range(1, 8):       # exchanging tokens i and i + 1 of n moves the last output by 1 / (n i) of their difference
+        order = list(range(9))
+        order[i - 1], order[i] = i, i - 1
+        torch.testing.assert_close(block(block(x))[-1] - block(block(x[order]))[-1], (x[i - 1] - x[i]) / (9 * i))
 
 
 def matmul_flops(function, *shapes):
