@@ -9,6 +9,7 @@ BUILD    ?= _build
 HTML     ?= $(BUILD)/html
 PDF      ?= $(BUILD)/latex
 EPUB     ?= $(BUILD)/epub
+STUDENT  ?= $(BUILD)/student
 JOBS     ?= auto
 BOOK     := llm-tutorial
 BIN      := $(VENV)/bin
@@ -16,7 +17,7 @@ BIN      := $(VENV)/bin
 SPHINX   := $(BIN)/python -m sphinx -n -W --keep-going -j $(JOBS) -c . -d $(BUILD)/doctrees
 RUNTESTS := $(BIN)/python -m pytest
 
-.PHONY: help html latexpdf epub live lint test lock inventory system clean
+.PHONY: help html latexpdf epub student live lint test lock inventory system clean
 
 help: ## 列出全部命令
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,17 @@ latexpdf: $(VENV)/.book ## 生成可打印的 PDF（需要 TeX；PAPER=b5 换开
 	$(SPHINX) -b latex $(if $(PAPER),-D printed_paper=$(PAPER)) source $(PDF)
 	@PYTHONPATH=_ext $(BIN)/python -m printed.typeset $(PDF) $(BOOK)
 	@echo; echo "完成：$(PDF)/$(BOOK).pdf"
+
+student: $(VENV)/.book ## 生成学生版（不含提示与解答，网站与 PDF）和教师用的练习解答（PDF）
+	@tools/need xelatex latexmk fc-list
+	$(SPHINX) -d $(STUDENT)/doctrees -D edition=student -b html source $(STUDENT)/html
+	$(SPHINX) -d $(STUDENT)/doctrees -D edition=student -b latex $(if $(PAPER),-D printed_paper=$(PAPER)) source $(STUDENT)/latex
+	@PYTHONPATH=_ext $(BIN)/python -m printed.typeset $(STUDENT)/latex $(BOOK)-student
+	$(SPHINX) -d $(STUDENT)/doctrees -D edition=answers -b latex $(if $(PAPER),-D printed_paper=$(PAPER)) source $(STUDENT)/answers
+	@PYTHONPATH=_ext $(BIN)/python -m printed.typeset $(STUDENT)/answers $(BOOK)-answers
+	@echo; echo "完成：$(STUDENT)/html/index.html"
+	@echo "      $(STUDENT)/latex/$(BOOK)-student.pdf"
+	@echo "      $(STUDENT)/answers/$(BOOK)-answers.pdf（含解答，不要发给学生）"
 
 epub: $(VENV)/.book ## 生成 EPUB 3
 	$(SPHINX) -b epub source $(EPUB)

@@ -24,6 +24,8 @@ extensions = [
     'pyfigure',
     'torch_api',
     'checks',
+    'selftest',
+    'editions',
     'house_style',
     'search_zh',
     'page',
@@ -68,7 +70,7 @@ html_theme_options = {
     'shorten_urls': False,
     'use_download_button': False,
     'use_fullscreen_button': False,
-    'footer_content_items': 'copyright.html',
+    'footer_content_items': 'copyright.html, downloads.html, feedback.html',
     'pygments_light_style': 'a11y-high-contrast-light',
     'pygments_dark_style': 'a11y-high-contrast-dark',
 }

@@ -40,6 +40,7 @@ def settle(app: Sphinx, env: BuildEnvironment) -> list[str]:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension('blocks')
     app.add_config_value('checks_path', 'tests/checks', 'env', (str,), 'folder of the check functions, relative to conf.py')
+    app.add_config_value('checks_pages', True, 'html', (bool,), 'pages that show the checks, and links to them')
     html_mark, html_equation = (book.visit_mark_html, book.depart_mark_html), (book.visit_equation_html, book.depart_equation_html)
     app.add_node(
         book.check_mark, html=html_mark, latex=(book.visit_mark_latex, None), text=(book.visit_mark_text, None),

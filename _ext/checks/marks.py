@@ -37,7 +37,7 @@ class Marks(SphinxPostTransform):
         if builder.name == 'epub':
             reports = sorted(self.env.domains['checks'].data['reports'])
             return builder.get_relative_uri(docname, reports[0]) if reports else ''
-        if builder.name in ('html', 'dirhtml'):
+        if builder.name in ('html', 'dirhtml') and self.config.checks_pages:
             return f'{builder.get_relative_uri(docname, function.page)}#{function.name}'
         return ''
 

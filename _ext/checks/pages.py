@@ -20,7 +20,7 @@ INTRODUCTION = '<p>这一页是核验程序的源文件。每次测试都会运�
 
 def collect_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield the pages whose content changed since they were last written: highlighting all takes seconds."""
-    if app.builder.name not in ('html', 'dirhtml'):
+    if app.builder.name not in ('html', 'dirhtml') or not app.config.checks_pages:
         return
     domain = app.env.domains['checks']
     files: dict[str, list[Function]] = {}

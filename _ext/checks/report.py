@@ -98,7 +98,7 @@ class Reports(SphinxPostTransform):
 
     def source(self, report: str, function: Function) -> nodes.Node:
         literal = nodes.literal('', function.name)
-        if self.env._app.builder.name not in ('html', 'dirhtml'):
+        if self.env._app.builder.name not in ('html', 'dirhtml') or not self.config.checks_pages:
             return literal
         uri = f'{self.env._app.builder.get_relative_uri(report, function.page)}#{function.name}'
         return nodes.reference('', '', literal, refuri=uri, internal=True)
