@@ -61,8 +61,9 @@ def figure():
             ax.loglog(WIDTHS, data()[transfer][i], color=f'C{i}', marker=marker, markersize=4, linestyle=('-', '--')[i], label=name)
         ax.set_title(title)
         ax.set_xticks(WIDTHS, [str(w) for w in WIDTHS])
+        ax.set_yticks([1, 2, 4, 8], ['1', '2', '4', '8'])
         ax.minorticks_off()
         ax.set_xlabel('宽度 $d$')
-    style.ylabel(axes[0], '4 步 Adam 后的均方根变化')
+    axes[0].set_ylabel('4 步后的均方根变化')
     axes[0].legend()
     return fig

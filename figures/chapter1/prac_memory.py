@@ -26,7 +26,8 @@ def figure():
     left = np.zeros(len(STRATEGIES))
     for part, (color, hatch) in parts.items():
         sizes = np.array([row.get(part, 0) for _, row in STRATEGIES]) / 1000
-        ax.barh(y, sizes, left=left, color=style.tint(color, 0.55), edgecolor=color, hatch=hatch, height=0.62, label=part)
+        shown = sizes > 0
+        ax.barh(y[shown], sizes[shown], left=left[shown], color=style.tint(color, 0.55), edgecolor=color, hatch=hatch, height=0.62, label=part)
         left += sizes
     for place, total in zip(y, left, strict=True):
         ax.annotate(f'{total:.0f}', (total, place), (5, 0), textcoords='offset points', va='center')

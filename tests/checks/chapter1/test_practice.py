@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from checks import checks
 
@@ -108,7 +108,8 @@ class FusedNorm(torch.autograd.Function):
 class Block(nn.Module):
     def __init__(self, width, heads, kv_heads, head, hidden, dtype, norm=FusedNorm.apply):
         super().__init__()
-        self.heads, self.kv_heads, self.head, self.norm = heads, kv_heads, head, norm
+        self.heads, self.kv_heads, self.head = heads, kv_heads, head
+        self.norms = nn.ModuleList([nn.RMSNorm(width, eps=1e-5, dtype=dtype) for _ in range(2)]) if norm is None else [norm, norm]
         make = lambda a, b: nn.Linear(a, b, bias=False, dtype=dtype)    # noqa: E731
         self.q, self.k, self.v = make(width, heads * head), make(width, kv_heads * head), make(width, kv_heads * head)
         self.o, self.gate, self.up, self.down = make(heads * head, width), make(width, hidden), make(width, hidden), make(hidden, width)
@@ -116,11 +117,11 @@ class Block(nn.Module):
     def forward(self, x, cos, sin):
         split = lambda y, h: y.unflatten(-1, (h, self.head)).transpose(-3, -2)    # noqa: E731
         turn = lambda y: y * cos + torch.cat([-y.chunk(2, -1)[1], y.chunk(2, -1)[0]], -1) * sin    # noqa: E731
-        h = self.norm(x)
+        h = self.norms[0](x)
         q, k, v = turn(split(self.q(h), self.heads)), turn(split(self.k(h), self.kv_heads)), split(self.v(h), self.kv_heads)
         o = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         x = x + self.o(o.transpose(-3, -2).flatten(-2))
-        h = self.norm(x)
+        h = self.norms[1](x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 
 
@@ -159,9 +160,7 @@ def activations_measured():
     """The theorem to the byte on two shapes, and the surplus of a norm made of elementary operations."""
     for shape in ((256, 4, 2, 64, 640), (192, 6, 2, 48, 512)):
         assert per_token(*shape) == formula(*shape)
-        composed = per_token(*shape, norm=lambda x: F.rms_norm(x, (x.shape[-1],), torch.ones(x.shape[-1], dtype=x.dtype)))
-        constants = 2 * 2 * shape[0] / (2 * 96)     # the two gains of ones, which are not activations
-        assert abs(composed - constants - formula(*shape) - 2 * 6 * shape[0]) < 1e-9
+        assert per_token(*shape, norm=None) == formula(*shape) + 2 * 6 * shape[0]
     assert 2 * 6 * 4096 == 48 * 1024 and 0.28 < 2 * 6 * 4096 / formula(4096, 32, 8, 128, 14336) < 0.32
     # Llama 3 8B in the text
     each = formula(4096, 32, 8, 128, 14336)
@@ -454,7 +453,7 @@ def coordinate_check():
             F.cross_entropy(forward()[1], labels).backward()
             adam.step()
         moved = [(a.detach() - b).square().mean().sqrt().item() for a, b in zip(forward(), start, strict=True)]
-        torch.testing.assert_close(torch.tensor(moved), torch.tensor(script.moves(width, transfer, seed)), rtol=1e-6, atol=0)
+        assert all(abs(a / b - 1) < 1e-6 for a, b in zip(moved, script.moves(width, transfer, seed), strict=True))
     slope = lambda pair: [math.log(b / a) / math.log(4) for a, b in zip(*pair, strict=True)]    # noqa: E731
     grow = slope([script.moves(width, False, 0) for width in (64, 256)])
     flat = slope([script.moves(width, True, 0) for width in (64, 256)])
@@ -627,9 +626,7 @@ def documented_behaviour():
     adam.step()
     assert adam.state[model.weight]['exp_avg'].dtype == torch.bfloat16
     q = torch.randn(1, 2, 64, 16)
-    totals = []
-    for causal in (False, True):
-        with FlopCounterMode(display=False) as counter:
-            F.scaled_dot_product_attention(q, q, q, is_causal=causal)
-        totals.append(counter.get_total_flops())
-    assert totals[0] == totals[1] == 4 * 2 * 64 * 64 * 16
+    with FlopCounterMode(display=False) as counter:
+        F.scaled_dot_product_attention(q, q, q, is_causal=True)
+    assert counter.get_total_flops() == 0           # the fused kernel of the CPU is not in the counter's table
+    assert sdpa_flop_count(q.shape, q.shape, q.shape) == 4 * 2 * 64 * 64 * 16
