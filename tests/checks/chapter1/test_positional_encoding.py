@@ -256,7 +256,7 @@ def spectrum_table():
             '最长波长': round(wavelength[-1]), '转满的通道': done,
             '占比（%）': 100 * done / (dim // 2), '最慢圈数': length / wavelength[-1],
         }
-    return rows
+    return {quantity: {name: row[quantity] for name, row in rows.items()} for quantity in rows['Qwen3']}
 
 
 @checks('eq-pos-abel', 'eq-pos-abel-bound')
