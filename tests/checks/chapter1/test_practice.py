@@ -589,7 +589,7 @@ def expert_choice_leaks():
     assert out[0] != out[1]
 
 
-@checks('tab-prac-configs')
+@checks('tab-prac-totals')
 def configurations():
     """Totals of six public configurations from modules; active parameters: chosen experts, all else but the input embedding."""
     def sparse(layers, width, core, dense_layers, dense, experts, chosen, shared, hidden, vocabulary, router_bias=False, bias=False):
