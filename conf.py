@@ -26,6 +26,7 @@ extensions = [
     'checks',
     'selftest',
     'editions',
+    'ebook',
     'house_style',
     'search_zh',
     'page',
@@ -92,5 +93,7 @@ epub_language = 'zh-CN'
 epub_publisher = author
 epub_copyright = copyright
 epub_show_urls = 'no'
+epub_tocscope = 'includehidden'
+epub_tocdup = False
 epub_uid = 'llm-tutorial'
 epub_identifier = epub_uid  # the same in the package and in the NCX, which epubcheck compares

@@ -1,4 +1,4 @@
-"""Spaces that Chinese does not want: line ends of the source, and blanks before a reference that reads as Chinese.
+"""Spaces and line breaks that Chinese does not want: line ends of the source, and blanks before a reference that reads as Chinese.
 
 Authors break source lines where they like and put blanks around every reference. In the output a line end between two
 Chinese characters, or beside full-width punctuation, must vanish (a browser and LaTeX would both show a blank), and
@@ -28,6 +28,7 @@ AFTER_PUNCTUATION = re.compile(rf'(?<=[{PUNCTUATION}])[ \t]*\n[ \t]*')
 BEFORE_PUNCTUATION = re.compile(rf'[ \t]*\n[ \t]*(?=[{PUNCTUATION}])')
 FULL_WIDTH = re.compile(f'[{PUNCTUATION}]')
 CHINESE = re.compile(f'[{HAN}{PUNCTUATION}]')
+CLOSING = re.compile('[，。、；：！？）》」』〉】”’…]+')
 VERBATIM = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
 
 
@@ -83,7 +84,22 @@ def close_up(before: nodes.Node, after: nodes.Node) -> None:
             node.parent.replace(node, nodes.Text(text))
 
 
+class KeepPunctuation(SphinxPostTransform):
+    """Keep a formula and the punctuation after it on one line: a browser would break there, as it does beside a picture."""
+
+    default_priority = 910
+    formats = ('html',)
+
+    def run(self, **kwargs: object) -> None:
+        for formula in list(self.document.findall(nodes.math)):
+            parent, at = formula.parent, formula.parent.index(formula)
+            after = parent[at + 1] if at + 1 < len(parent) else None
+            if isinstance(after, nodes.Text) and (closing := CLOSING.match(after)):
+                parent[at : at + 2] = [nodes.inline('', '', formula, nodes.Text(closing[0]), classes=['nobr']), nodes.Text(after[closing.end() :])]
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_transform(JoinLines)
     app.add_post_transform(CloseUpReferences)
+    app.add_post_transform(KeepPunctuation)
     return {'env_version': 1, 'parallel_read_safe': True, 'parallel_write_safe': True}

@@ -1,14 +1,23 @@
 /* Reading aids for formulas; pages are complete without them. */
 (() => {
   'use strict';
+  // Copied text holds the TeX of the formulas in the selection; a formula is copied whole.
+  const all = [...document.querySelectorAll('article math')];
+  const source = document.querySelector('meta[name="book-tex"]')?.content;
   const tex = (math) => {
-    const note = math.querySelector('annotation[encoding="application/x-tex"]');
+    const list = window.bookTex;
     const mark = math.getAttribute('display') === 'block' ? '$$' : '$';
-    return note ? mark + note.textContent + mark : math.textContent;
+    return list?.length === all.length && all.includes(math) ? mark + list[all.indexOf(math)] + mark : math.textContent;
   };
   const around = (node) => (node.nodeType === 1 ? node : node.parentElement)?.closest('math');
 
-  // Copied text holds the TeX of the formulas in the selection; a formula is copied whole.
+  const fetchTex = () => {
+    if (document.getSelection().isCollapsed) return;
+    document.removeEventListener('selectionchange', fetchTex);
+    document.head.append(Object.assign(document.createElement('script'), { src: source }));
+  };
+  if (source) document.addEventListener('selectionchange', fetchTex);
+
   document.addEventListener('copy', (event) => {
     const selection = document.getSelection();
     if (selection.isCollapsed || !event.clipboardData) return;
@@ -16,12 +25,12 @@
     const [first, last] = [around(range.startContainer), around(range.endContainer)];
     if (first) range.setStartBefore(first);
     if (last) range.setEndAfter(last);
-    const part = range.cloneContents();
-    const formulas = part.querySelectorAll('math');
+    const formulas = [...document.querySelectorAll('math')].filter((math) => range.intersectsNode(math)).map(tex);
     if (!formulas.length) return;
+    const part = range.cloneContents();
     const html = document.createElement('div');
     html.append(part.cloneNode(true));
-    formulas.forEach((math) => math.replaceWith(tex(math)));
+    part.querySelectorAll('math').forEach((math, place) => math.replaceWith(formulas[place]));
     event.clipboardData.setData('text/html', html.innerHTML);
     event.clipboardData.setData('text/plain', part.textContent);
     event.preventDefault();

@@ -112,15 +112,8 @@ def convert_strictly(tex: str, display: bool) -> str:
     return ElementTree.tostring(root, encoding='unicode')
 
 
-SHORT = 6  # characters
-
-
 def with_tex(mathml: str, tex: str) -> str:
-    """Add what the author wrote, for whoever copies the formula; not to a name such as ``n`` or ``d_k``, which half of all
-    formulas are: a page is lighter without, and the glyphs say it all.
-    """
-    if len(tex) <= SHORT and '\\' not in tex:
-        return mathml
+    """Add what the author wrote, for whoever copies the formula."""
     head, _, body = mathml.removesuffix('</math>').partition('>')
     note = escape(tex.strip(), quote=False)
     return f'{head}><semantics><mrow>{body}</mrow><annotation encoding="application/x-tex">{note}</annotation></semantics></math>'

@@ -1,4 +1,4 @@
-"""The page around the text: Chinese interface and a description in the head. Templates and styles: ``_templates/``, ``_static/book.css``."""
+"""The page around the text: Chinese interface, a description in the head, and (``site``) what depends on the site's address. Templates and styles: ``_templates/``, ``_static/book.css``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from docutils import nodes
 from sphinx.locale import get_translator
 
+from page.site import setup_site, social_card
 from page.strings import CHINESE
 from search_zh.text import plain
 
@@ -49,11 +50,16 @@ def describe(doctree: nodes.document) -> str:
 
 
 def add_description(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    if doctree is not None and 'name="description"' not in context['metatags'] and (text := describe(doctree)):
+    if doctree is None or not (text := describe(doctree)):
+        return
+    if 'name="description"' not in context['metatags']:
         context['metatags'] += f'\n    <meta name="description" content="{escape(text)}" />'
+    if app.config.html_baseurl:
+        context['metatags'] += social_card(app, pagename, app.env.titles[pagename].astext(), text)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect('builder-inited', translate_theme)
     app.connect('html-page-context', add_description)
+    setup_site(app)
     return {'version': '1', 'parallel_read_safe': True, 'parallel_write_safe': True}

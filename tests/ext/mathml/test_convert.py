@@ -122,7 +122,3 @@ def test_strict_form_sets_style_in_mstyle_only():
     assert styled
     assert set(styled) == {'mstyle'}
 
-
-def test_short_names_carry_no_tex():
-    assert 'annotation' not in with_tex(convert('d_k', False), 'd_k')
-    assert 'annotation' in with_tex(convert(r'\beta', False), r'\beta')

@@ -61,3 +61,9 @@ def test_neighbours(before, after, joined):
     paragraph = nodes.paragraph('', '', nodes.Text(before), nodes.Text(after))
     close_up(*paragraph.children)
     assert paragraph.astext() == joined
+
+
+def test_formula_keeps_its_punctuation(project):
+    built = project(['mathml', 'zh_typography'], {'index.md': '# 题\n\n设 $x+y$，则（$z$）。又 $w$ 为标量。\n'}, html_math_renderer='mathml').build('html')
+    html = re.sub(r'<(math|annotation)\b.*?</\1>', '式', built.read('index.html'), flags=re.DOTALL)
+    assert '设 <span class="nobr">式，</span>则（<span class="nobr">式）。</span>又 式 为标量' in html
