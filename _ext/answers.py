@@ -115,6 +115,8 @@ class Number:
         """The interval of values that count as equal, float noise included."""
         half = self.half if tolerance is None else abs(self.value) * tolerance if relative else tolerance
         noise = abs(float(self.value)) * NOISE or ZERO
+        if self.value.denominator == 1:
+            noise = min(noise, 0.25)  # however large, an integer is not its neighbour
         return float(self.value - half) - noise, float(self.value + half) + noise
 
 

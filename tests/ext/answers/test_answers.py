@@ -107,3 +107,9 @@ def test_message_has_both_values():
 def test_errors_are_for_the_author(text, said):
     with pytest.raises(AnswerError, match=said):
         parse(text)
+
+
+def test_large_integers_are_exact():
+    answer = parse('8030261248')['']
+    assert answer.check(8030261248) is None
+    assert answer.check(8030261249) is not None
