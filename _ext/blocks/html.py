@@ -10,11 +10,16 @@ from .kinds import DIFFICULTIES, EXERCISE_KINDS, KINDS
 from .nodes import block, block_title
 
 
+def folds(node: block) -> bool:
+    """Whether it is folded away; ``unfolded`` is set where it stands on a page of its own."""
+    return KINDS[node['kind']].family == 'fold' and not node.get('unfolded')
+
+
 def visit_block(self: HTML5Translator, node: block) -> None:
     kind = KINDS[node['kind']]
     classes = ['block', f'block-{kind.family}', node['kind']]
     node_id = node['ids'][0]
-    if kind.family == 'fold':
+    if folds(node):
         # An e-book reader may draw no fold at all, and a page of paper has no handle to pull: there it stands open.
         self.body.append(tag(self, node, 'details', classes, open='open' if self.builder.name == 'epub' else None))
     else:
@@ -28,7 +33,7 @@ def tag(self: HTML5Translator, node: block, name: str, classes: list[str], **att
 
 def visit_block_title(self: HTML5Translator, node: block_title) -> None:
     parent = node.parent
-    if KINDS[parent['kind']].family == 'fold':
+    if folds(parent):
         self.body.append('<summary class="block-title">')
     else:
         self.body.append(f'<p class="block-title" id="{parent["ids"][0]}-title">')
@@ -43,7 +48,7 @@ def depart_block_title(self: HTML5Translator, node: block_title) -> None:
     if len(node):
         self.body.append('</span>')
     self.body.append(meta(parent))
-    if KINDS[parent['kind']].family == 'fold':
+    if folds(parent):
         self.body.append(f'</summary>\n<div class="block-body" id="{parent["ids"][0]}">\n')
     else:
         self.add_permalink_ref(parent, '链接到这里')
@@ -61,4 +66,4 @@ def meta(node: block) -> str:
 
 
 def depart_block(self: HTML5Translator, node: block) -> None:
-    self.body.append('</div>\n</details>\n' if KINDS[node['kind']].family == 'fold' else '</div>\n</div>\n')
+    self.body.append('</div>\n</details>\n' if folds(node) else '</div>\n</div>\n')

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sphinx.config import Config
     from sphinx.util.typing import ExtensionMetadata
 
-NAMES = {'full': '', 'student': '学生版（不含提示与解答）', 'answers': '练习解答'}
+NAMES = {'full': '', 'student': '学生版（不含提示与解答）', 'answers': '教师用书'}
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -31,11 +31,14 @@ def configure(app: Sphinx, config: Config) -> None:
         return
     config.printed_subtitle = '　'.join(filter(None, (NAMES[config.edition], config.printed_subtitle)))
     config.printed_answers_at_back = False
-    if 'checks_pages' in config:
-        config.checks_pages = False     # a check computes the answer
+    if config.edition == 'answers':
+        config.latex_elements = {**config.latex_elements, 'preamble': config.latex_elements.get('preamble', '') + r'\BookListsOfExercises'}
+    for name in ('checks_pages', 'selftest_forms'):      # a check computes the answer; a field confirms a guess
+        if name in config:
+            config[name] = False
     config.html_title = f'{config.html_title or config.project} · {NAMES[config.edition]}'
     config.latex_documents = [
-        (start, target.replace('.tex', f'-{config.edition}.tex'), f'{title}：{NAMES[config.edition]}' if config.edition == 'answers' else title, *rest)
+        (start, target.replace('.tex', f'-{config.edition}.tex'), f'{title}：练习解答' if config.edition == 'answers' else title, *rest)
         for start, target, title, *rest in config.latex_documents
     ]
 
