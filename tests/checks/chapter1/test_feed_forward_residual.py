@@ -252,6 +252,40 @@ def path_lengths():
     assert 8 < spectra['残差，缩放'][0] / spectra['残差，缩放'][-1] < 16
 
 
+@checks('eq-ffn-polarized')
+def branch_inner_products():
+    """Mean of the branch Jacobian and of its inner products for two fixed directions, over fresh weights; autograd does the derivative."""
+    d, hidden, gain, draws = 12, 40, 2.0, 6000
+    x, a, b = 1.7 * torch.randn(d, dtype=F64), torch.randn(d, dtype=F64), torch.randn(d, dtype=F64)
+    inner = torch.randn(draws, d, hidden, dtype=F64) / math.sqrt(d)
+    outer = torch.randn(draws, hidden, d, dtype=F64) * math.sqrt(gain / hidden)
+    branch = lambda s: torch.einsum('nh,nhj->nj', F.relu(torch.einsum('i,nih->nh', F.rms_norm(s, (d,), eps=0.0), inner)), outer)  # noqa: E731
+    moved_a, moved_b = (torch.func.jvp(branch, (x,), (u,))[1] for u in (a, b))
+    assert (moved_a.mean(0).abs() < 5 * moved_a.std(0) / math.sqrt(draws)).all()
+    products = (moved_a * moved_b).sum(1)
+    along = lambda u: u - x * (u @ x) / (x @ x)  # noqa: E731
+    expected = gain / 2 * d / (x @ x) * (along(a) @ along(b))      # rho b = s^2 / 2 for ReLU
+    assert abs(products.mean() - expected) < 5 * products.std() / math.sqrt(draws)
+
+
+@checks('eq-ffn-product')
+def direction_matters():
+    """The gain of a random direction follows the product; that of the stream's own direction is far below it."""
+    rng = np.random.default_rng(3)
+    gains = {}
+    for parallel in (False, True):
+        total = 0.0
+        for _ in range(16):
+            x = RESIDUAL.start(rng)
+            u = x.copy() if parallel else rng.standard_normal(RESIDUAL.WIDTH)
+            u = u[:, None] / np.linalg.norm(u)
+            for branch in RESIDUAL.layers(1.0, rng, x, depth=16):
+                u = u + branch(u)
+            total += (u**2).sum() / 16
+        gains[parallel] = total
+    assert abs(gains[False] / 17 - 1) < 0.25 and gains[True] < 0.6 * 17
+
+
 @checks('eq-ffn-lyapunov')
 def lyapunov():
     """Exponents of a product of Gaussian matrices by repeated QR, against the digamma formula."""
@@ -264,6 +298,7 @@ def lyapunov():
     k = np.arange(1, d + 1)
     np.testing.assert_allclose(total / depth, (special.digamma((d - k + 1) / 2) - math.log(d / 2)) / 2, atol=0.05)
     assert abs((special.digamma((128 - 64 + 1) / 2) - math.log(64)) / 2 + 0.35) < 5e-3
+    assert abs((special.digamma(64) - math.log(64)) / 2 * 2 * 128 + 1) < 0.02
 
 
 def rotation_step(alpha, beta, depth, rate=1e-9, signed=False):
@@ -320,6 +355,15 @@ def parallel_block():
         kept = sum(g ** sum(path) for path in itertools.product((0, 1), repeat=2 * blocks)
                    if all(path[2 * i] + path[2 * i + 1] < 2 for i in range(blocks)))
         assert 0 < serial - kept <= blocks * g**2 * (1 + g) ** (2 * blocks - 2) <= c * c * math.exp(c) / (4 * blocks)
+    for c, ratio in ((1.0, 1.0), (2.0, 4 / 3)):        # the scaled initialisation, layer by layer, stays below the bound
+        g = [c / (6 + layer * c / ratio) for layer in range(6)]
+        lost = math.fsum(math.prod(x for x, taken in zip(g, path, strict=True) if taken)
+                         for path in itertools.product((0, 1), repeat=6) if any(path[2 * i] + path[2 * i + 1] == 2 for i in range(3)))
+        assert 0 < lost <= (1 + c / 6) ** 6 - (1 + c / 3) ** 3
+    for blocks in (32, 4000):        # unscaled: the loss does not vanish
+        kept = np.array([(1 + 1 / (2 * i + 1) + 1 / (2 * i + 2)) / ((1 + 1 / (2 * i + 1)) * (1 + 1 / (2 * i + 2))) for i in range(blocks)])
+        assert abs(1 - kept.prod() - 0.27) < 0.01
+        assert np.log(kept[:2]).sum() / np.log(kept).sum() > 0.5
     d = 8
     weight = torch.randn(2, d, d, dtype=F64)
     x, a = torch.randn(2, d, dtype=F64)
