@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EVERY_PAGE = (prose.spacing, prose.phrases, prose.symbols)
+EVERY_PAGE = (prose.spacing, prose.phrases, prose.symbols, prose.control_characters)
 CHAPTER_PAGES = (skeleton.no_code, terms.preferred, terms.introduced)
 SECTIONS = (skeleton.headings, skeleton.exercises, skeleton.figures)
 CHAPTER_PAGE = re.compile(r'chapter\d+(/.+)?')

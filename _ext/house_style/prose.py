@@ -24,6 +24,7 @@ PHRASES = {
     r'显然|不难(?:证明|看出|发现|得到)|容易(?:证明|看出|得到)|可以推导出|易(?:知|得|证)': '省略了步骤，把理由写出来',
     r'(?:如|见)(?:上|下)(?:图|表|式)|(?<![以之])(?:上|下)(?:图|表)(?![0-9])|(?:前|后|上|下)文(?:所述|提到|已述)|见(?:前|后|上|下)文|(?:如前|如上)所述': '指代不明，改用标签引用（{numref}、{eq}、{ref}）',
 }
+CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f]')
 EMOJI = re.compile('[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]')
 
 
@@ -54,3 +55,10 @@ def symbols(document: nodes.document) -> Iterator[Finding]:
     for node, text in blocks(document):
         if found := EMOJI.search(text):
             yield 'symbol', node, f'正文不用表情符号：“{found[0]}”'
+
+
+def control_characters(document: nodes.document) -> Iterator[Finding]:
+    """A stray \\f or \\b eats the beginning of a TeX command, and what is left may still be valid."""
+    for text in document.findall(nodes.Text):
+        if found := CONTROL.search(text):
+            yield 'control', text.parent, f'控制字符 U+{ord(found[0]):04X}：删去它；若在公式里，多半是反斜杠命令被吃掉了开头'
