@@ -1,10 +1,17 @@
-"""Left: how well logits of rank d_h reproduce a soft attention pattern. Right: the query norm hard attention needs."""
+"""Left: how well logits of rank d_h reproduce a soft attention pattern. Right: the query norm hard attention needs.
+
+The errors of the trained logits in the data file are recomputed by the section's checks.
+"""
+
+import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from figures import style
 
+TRAINED = json.loads(Path(__file__).with_suffix('.json').read_text())
 SOFT_TOKENS = 64
 HARD_TOKENS = 1024
 LEAK = 0.01
@@ -61,13 +68,16 @@ def data():
 def figure():
     ranks, errors, dims, need = data()
     fig, (left, right) = plt.subplots(1, 2, figsize=style.PANELS)
-    left.plot(ranks, errors, color='C0', marker='o', markersize=3.5)
+    left.plot(ranks, errors, color='C0', marker='o', markersize=3.5, label='随机投影')
+    left.plot(TRAINED['ranks'], TRAINED['free'], color='C1', marker='s', markersize=3.5, linestyle='--', label='梯度下降')
+    left.plot(TRAINED['ranks'], TRAINED['causal'], color='C2', marker='^', markersize=3.5, linestyle=':', label='同上，因果掩码')
     left.axvline(SOFT_TOKENS - 1, color=style.muted(), linestyle='--', linewidth=1)
-    left.text(SOFT_TOKENS - 2.5, 0.42, '$n-1$', ha='right', color=style.muted())
+    left.text(SOFT_TOKENS - 2.5, 0.28, '$n-1$', ha='right', color=style.muted())
     left.set_xlabel('头维 $d_h$')
     left.set_ylabel('平均全变差')
     left.set_title('柔和分布，$n=64$')
     left.set_ylim(-0.02, 0.55)
+    left.legend()
     circle = np.log((HARD_TOKENS - 1) / LEAK) / (1 - np.cos(2 * np.pi / HARD_TOKENS))
     right.loglog(dims, need, color='C0', marker='o', markersize=3.5, label='随机单位键')
     right.loglog([2], [circle], color='C1', marker='D', linestyle='none', label='二维圆周')

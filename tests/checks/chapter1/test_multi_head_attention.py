@@ -1,8 +1,10 @@
 """Numbers and derivations of 多头注意力与信息聚合."""
 
+import json
 import math
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from checks import checks
 
+DATA = Path(__file__).parents[3] / 'figures/chapter1/mha_rank.json'
 F64 = torch.float64
 same = torch.testing.assert_close
 
@@ -128,6 +131,11 @@ def two_heads():
     p2 = torch.eye(d, dtype=F64) - p1
     best = torch.linalg.svdvals(torch.stack([p1.flatten(), p2.flatten()]))
     assert best[1] > 1          # distance from the closest pair of proportional maps
+    ones, twos = torch.randn(500, d, dtype=F64) @ p1, torch.randn(500, d, dtype=F64) @ p2
+    v = torch.randn(500, d, dtype=F64)
+    a, b = ((u * v).sum(1, keepdim=True) / (v * v).sum(1, keepdim=True) for u in (ones, twos))       # the best weights, of any sign
+    missed = (a * v - ones).norm(dim=1) ** 2 + (b * v - twos).norm(dim=1) ** 2
+    assert (missed >= torch.minimum(ones.norm(dim=1), twos.norm(dim=1)) ** 2 - 1e-12).all()
     x = torch.randn(n, d, dtype=F64)
     shift = torch.diag(torch.ones(n - 1, dtype=F64), -1)
     y = shift @ x @ p1 + shift @ shift @ x @ p2
@@ -203,31 +211,79 @@ def norm_for_dimension():
     for _ in range(80):         # every wrong key as close as the closest one: the bound of the proposition
         middle = (low + high) / 2
         low, high = (middle, high) if torch.exp(-middle * nearest).sum() > 1 + leak else (low, middle)
-    need = []
+    gaps = []
     for _ in range(20):
         keys = functional.normalize(torch.randn(n, 128, dtype=F64), dim=1)
-        gap = 1 - (keys @ keys.T).fill_diagonal_(-1).max()
-        need.append(math.log((n - 1) / leak) / gap)
-    return {'a': high, 'b': torch.stack(need).mean()}
+        gaps.append(1 - (keys @ keys.T).fill_diagonal_(-1).max())
+    gaps = torch.stack(gaps)
+    assert abs(float(gaps.mean()) - 0.60) < 0.008
+    assert f'{float(nearest[1]):.2e}' == '1.88e-05'
+    # Rounded to bf16, few keys of the circle are still the nearest to their own query; random keys all are.
+    angle = 2 * math.pi * torch.arange(n, dtype=F64) / n
+    circle = torch.stack([angle.cos(), angle.sin()], 1)
+    selected = [((t @ t.T).argmax(1) == torch.arange(n)).double().mean() for t in (circle.bfloat16().double(), keys.bfloat16().double())]
+    assert round(float(selected[0]), 2) == 0.13
+    assert selected[1] == 1
+    return {'a': high, 'b': (math.log((n - 1) / leak) / gaps).mean()}
+
+
+SOFT_TOKENS = 64
+
+
+def trained_error(size, causal, steps=800):
+    """Smallest mean total variation that Adam finds over logits U V^T of the given rank, from one random projector."""
+    torch.manual_seed(0)
+    n, alpha = SOFT_TOKENS, math.log(SOFT_TOKENS - 1)
+    mask = torch.full((n, n), -math.inf, dtype=F64).triu(1) if causal else torch.zeros(n, n, dtype=F64)
+    target = (alpha * torch.eye(n, dtype=F64) + mask).softmax(-1)
+    start = torch.randn(n, size, dtype=F64)
+    start = torch.linalg.qr(start - start.mean(0)).Q * math.sqrt(0.6 * alpha * n / size)
+    u, v = start.clone().requires_grad_(), start.clone().requires_grad_()
+    adam = torch.optim.Adam([u, v], lr=0.05)
+    schedule = torch.optim.lr_scheduler.LinearLR(adam, 1, 0.002, steps)
+    best = math.inf
+    for _ in range(steps):
+        loss = 0.5 * ((u @ v.T + mask).softmax(-1) - target).abs().sum(-1).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        best = min(best, loss.item())
+    return best
+
+
+def rank_data():
+    """What mha_rank.json holds."""
+    ranks = [2, 4, 8, 12, 16, 24, 32, 48]
+    return {'ranks': ranks} | {name: [round(trained_error(r, causal), 5) for r in ranks] for name, causal in (('free', False), ('causal', True))}
 
 
 @checks('eg-mha-soft', 'fig-mha-rank')
 def soft_pattern():
-    n = 64
+    """Random projectors at their best scale, then logits of the same rank found by gradient descent."""
+    n = SOFT_TOKENS
     target = (math.log(n - 1) * torch.eye(n, dtype=F64)).softmax(-1)
     same(target.diagonal(), torch.full((n,), 0.5, dtype=F64))
     found = {'a': [], 'b': [], 'c': []}
-    for _ in range(6):
+    for _ in range(12):
         start = torch.randn(n, n - 1, dtype=F64)
         basis = torch.linalg.qr(start - start.mean(0)).Q
         for part, size in (('a', 16), ('b', 32), ('c', 63)):
             projector = basis[:, :size] @ basis[:, :size].T
-            scales = torch.linspace(0, 1.5 * n / size, 301, dtype=F64) * math.log(n - 1)
+            scales = torch.linspace(0.3, 1.5, 61, dtype=F64) * math.log(n - 1) * n / size
             if part == 'c':
                 scales = torch.tensor([math.log(n - 1)], dtype=F64)
             a = (scales[:, None, None] * projector).softmax(-1)
             found[part].append(0.5 * (a - target).abs().sum(-1).mean(-1).min())
-    return {part: torch.stack(values).mean() for part, values in found.items()}
+    answer = {part: torch.stack(values).mean() for part, values in found.items()}
+    stored = json.loads(DATA.read_text())
+    trained = {(size, causal): trained_error(size, causal) for size in (4, 16, 32) for causal in (False, True)}
+    for (size, causal), error in trained.items():
+        assert math.isclose(stored['causal' if causal else 'free'][stored['ranks'].index(size)], error, rel_tol=0.1)
+    # What the text says about them.
+    assert round(trained[4, True], 3) == 0.087
+    assert round(trained[32, False], 3) == 0.010
+    return answer | {'d': trained[16, False], 'e': trained[16, True]}
 
 
 # ---------------------------------------------------------------- composition
@@ -649,6 +705,15 @@ def serving():
     def sequence(*shape, dtype=torch.bfloat16):
         return layers * bytes_of(meta(*shape, dtype=dtype))
 
+    def intensity(queries, keys, values, *caches):
+        return decode_flops(queries, 1, length, keys, values) / bytes_of(*caches)
+
+    narrow = [meta(length, 128), meta(length, 128)]
+    eight = [meta(length, 128, dtype=torch.float8_e4m3fn) for _ in range(2)]
+    assert intensity(16, 128, 128, *narrow) == 16
+    assert intensity(16, 128, 128, *eight) == 32
+    assert round(intensity(16, 576, 512, meta(length, 576))) == 30
+    assert round(intensity(128, 576, 512, meta(length, 576))) == 242
     attention = layers * bytes_of(meta(150_000_000))
     spare = usable - attention - (130 * gb - attention) // 8
     latent = sequence(length, 576)
