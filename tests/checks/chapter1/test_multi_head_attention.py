@@ -265,7 +265,7 @@ def soft_pattern():
     target = (math.log(n - 1) * torch.eye(n, dtype=F64)).softmax(-1)
     same(target.diagonal(), torch.full((n,), 0.5, dtype=F64))
     found = {'a': [], 'b': [], 'c': []}
-    for _ in range(12):
+    for _ in range(8):
         start = torch.randn(n, n - 1, dtype=F64)
         basis = torch.linalg.qr(start - start.mean(0)).Q
         for part, size in (('a', 16), ('b', 32), ('c', 63)):
@@ -277,7 +277,7 @@ def soft_pattern():
             found[part].append(0.5 * (a - target).abs().sum(-1).mean(-1).min())
     answer = {part: torch.stack(values).mean() for part, values in found.items()}
     stored = json.loads(DATA.read_text())
-    trained = {(size, causal): trained_error(size, causal) for size in (4, 16, 32) for causal in (False, True)}
+    trained = {(size, causal): trained_error(size, causal) for size, causal in ((16, False), (32, False), (4, True), (16, True))}
     for (size, causal), error in trained.items():
         assert math.isclose(stored['causal' if causal else 'free'][stored['ranks'].index(size)], error, rel_tol=0.1)
     # What the text says about them.
