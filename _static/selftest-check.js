@@ -153,7 +153,7 @@
     if (!amiss.length) return { state: 'right', message: '对' };
     const which = states.length > 1 ? `第 ${amiss.join('、')} 个数` : '';
     if (states.includes('wrong')) return { state: 'wrong', message: `${which}不对` };
-    return { state: 'near', message: `${which}很接近，但不够准（要求${field.asks.replace(/^.*，/, '')}）` };
+    return { state: 'near', message: `${which}很接近，但不够准（要求：${field.asks.replace(/^.*都要 ?/, '')}）` };
   };
 
   Object.assign(window.selftest, { check, number: text => number(tidy(text)), sha256 });

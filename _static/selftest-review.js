@@ -17,6 +17,7 @@
   const choice = (name, options, action) => {
     const label = element('label', 'selftest-choice', name);
     const select = element('select', 'selftest-select');
+    select.setAttribute('aria-label', name);
     select.append(new Option('全部', ''), ...Object.entries(options).map(([value, text]) => new Option(text, value)));
     select.addEventListener('change', action);
     label.append(select);

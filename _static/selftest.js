@@ -138,7 +138,7 @@
       updated.hidden = now !== 'updated';
       exercise.dataset.mark = now;
     };
-    spot.append(fields ? form(exercise, id, statement, JSON.parse(fields), marks, said, () => {
+    spot.replaceChildren(fields ? form(exercise, id, statement, JSON.parse(fields), marks, said, () => {
       if (state(read(), id, statement) !== 'again') set(id, statement, 'done');
     }) : marks);
     onchange(paint);

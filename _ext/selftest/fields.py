@@ -52,13 +52,12 @@ def siblings(atom: str) -> dict[str, float]:
 
 def precision(answer: Answer) -> str:
     """How near is near enough, in words."""
-    each = '各' if len(answer.numbers) > 1 else ''
     if answer.relative:
-        return f'{each}相对误差 {plain(100 * answer.tolerance)}% 以内'
+        return f'相对误差 {plain(100 * answer.tolerance)}% 以内'
     if answer.tolerance is not None:
-        return f'{each}误差 {plain(answer.tolerance)}{" " * bool(answer.unit)}{answer.unit} 以内'
+        return f'误差 {plain(answer.tolerance)}{" " * bool(answer.unit)}{answer.unit} 以内'
     written = [number for number in answer.numbers if number.half]
-    return each + max((digits(number) for number in written), key=len) if written else '精确值'
+    return max((digits(number) for number in written), key=len) if written else '精确值'
 
 
 def digits(number: Number) -> str:
@@ -71,11 +70,11 @@ def plain(value: Fraction) -> str:
 
 def field(answer: Answer, salt: str) -> dict[str, object]:
     """One field as the page gets it. No number of the answer is in it."""
-    part = answer.part
+    part, count, asked = answer.part, len(answer.numbers), precision(answer)
     result: dict[str, object] = {
         'part': part,
         'label': f'({part})' if len(part) == 1 else part or '答案',
-        'asks': (f'{len(answer.numbers)} 个数，用逗号分开，' if len(answer.numbers) > 1 else '') + precision(answer),
+        'asks': f'{count} 个数，用逗号分开，都要{" " * asked[0].isdigit()}{asked}' if count > 1 else asked,
         'numbers': seal(answer, salt),
     }
     if answer.unit:

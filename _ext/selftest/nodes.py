@@ -21,7 +21,9 @@ def visit_html(self: HTML5Translator, node: selftest_place) -> None:
         raise nodes.SkipNode
     facts = {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(',', ':')) for key, value in node['facts'].items()}
     data = ''.join(f' data-{key}="{escape(value)}"' for key, value in facts.items())
-    self.body.append(f'<div class="selftest-{node["part"]}"{data}></div>\n')
+    lines = '<div class="selftest-field"></div>' * len(node['facts'].get('fields', ()))       # so that nothing moves when the form appears
+    inside = f'<div class="selftest-fields">{lines}</div>' if lines else ''
+    self.body.append(f'<div class="selftest-{node["part"]}"{data}>{inside}</div>\n')
     raise nodes.SkipNode
 
 

@@ -28,18 +28,13 @@ FEWEST = 2          # boxes of a number: one alone would say that the answer lie
 def grid(number: Number, tolerance: Fraction | None, relative: bool) -> str:
     """``d3``: cells of three significant digits. ``s0.1``: cells of that width."""
     low, high = number.bounds(tolerance, relative)
-    absolute = f's{float(f"1e{math.ceil(math.log10(high - low))}")!r}'
-    if tolerance is not None and not relative:
-        return absolute
-    if relative:
-        digits = math.floor(-math.log10(2 * tolerance))
-    elif not number.half:
+    if tolerance is None and not number.half:
         return f'd{EXACT}'
-    elif not number.value:
-        return absolute
-    else:
-        digits = significant(number) - 1
-    return absolute if low <= 0 <= high else f'd{max(1, min(EXACT, digits))}'
+    if low <= 0 <= high or not (tolerance is None or relative):
+        width = max(high - low, math.ulp(high))
+        return f's{float(f"1e{math.ceil(math.log10(width))}")!r}'
+    digits = math.floor(-math.log10(2 * tolerance)) if relative else significant(number) - 1
+    return f'd{max(1, min(EXACT, digits))}'
 
 
 def significant(number: Number) -> int:
