@@ -94,7 +94,7 @@ class FusedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        scale = x.float().square().mean(-1, keepdim=True).rsqrt()
+        scale = x.to(torch.promote_types(x.dtype, torch.float32)).square().mean(-1, keepdim=True).rsqrt()
         ctx.save_for_backward(x, scale)
         return (x * scale).to(x.dtype)
 
@@ -237,6 +237,12 @@ def utilization():
     with FlopCounterMode(display=False) as counter:
         torch.bmm(torch.bmm(q, q.transpose(1, 2)), q).sum().backward()
     causal = 126 * counter.get_total_flops() / 8192 / 2
+    q = torch.empty(128, 131072, 128, device='meta', requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        torch.bmm(torch.bmm(q, q.transpose(1, 2)), q).sum().backward()
+    long = 126 * counter.get_total_flops() / 131072 / 2
+    assert abs(long / (6 * total + long) - 2 / 5) < 0.001
+    assert round(126 * 16384**2 / 8 / 1e8) == 42 and round(2 * 128256 * 16384 / 1e8) == 42
     peak = 989.4e12
     compute = 6 * total * 15.6e12
     big, matrices, embeddings = llama_style(80, 8192, 64, 8, 128, 28672, 128256)
@@ -245,7 +251,7 @@ def utilization():
     assert round(950 * (6 * active + core / 2) / peak, 3) == 0.431 and round(950 / 870 - 1, 2) == 0.09
     return {
         'eg-prac-405b': {'a': (compute, 'FLOP'), 'b': 430 / 989.4, 'c': 400 / 989.4, 'd': 380 / 989.4, 'e': causal / (6 * total),
-                         'f': 3.8e25 / (30.84e6 * 3600) / peak},
+                         'f': 3.8e25 / (30.84e6 * 3600) / peak, 'g': long / (6 * total)},
         'ex-prac-mfu': {'a': mfu, 'b': 870 * (6 * big + core) / peak, 'c': mfu * 4 / 3, 'd': 15e12 / (870 * 2048) / 86400},
     }
 
@@ -288,40 +294,139 @@ def gpt_layer_measured():
         def backward(ctx, gradient):
             raise NotImplementedError
 
+    place = [None]
+
+    def at(name, value):
+        """What follows belongs to the row `name`; returns the value, so that a stage can be named inside an expression."""
+        place[0] = name
+        return value
+
     def layer(x):
-        h = Norm.apply(x)
-        q, k, v = (h @ weight[n] for n in 'qkv')
+        h = Norm.apply(at('两次 LayerNorm', x))
+        q, k, v = (at('$Q,K,V$ 投影', h) @ weight[n] for n in 'qkv')
         split = lambda y: y.unflatten(-1, (heads, -1)).transpose(1, 2).contiguous()    # noqa: E731
         q, k, v = split(q), split(k), split(v)
-        p = drop((q @ k.transpose(-1, -2)).softmax(-1))
-        o = (p @ v).transpose(1, 2).flatten(-2)
-        x = x + drop(o @ weight['o'])
-        h = Norm.apply(x)
-        return x + drop(F.gelu(h @ weight['a']) @ weight['b'])
+        s = at('$QK^\\top$', q) @ k.transpose(-1, -2)
+        p = drop(at('softmax、其 dropout', s).softmax(-1))
+        o = (at('加权求和', p) @ v).transpose(1, 2).flatten(-2)
+        y = at('输出投影', o) @ weight['o']
+        x = x + drop(at('注意力之后的 dropout', y))
+        h = Norm.apply(at('两次 LayerNorm', x))
+        inner = at('前馈第一个矩阵', h) @ weight['a']
+        outer = F.gelu(at('GELU', inner))
+        y = at('前馈第二个矩阵', outer) @ weight['b']
+        return x + drop(at('前馈之后的 dropout', y))
 
-    kept = {}
+    kept, rows = {}, {}
     parameters = {w.untyped_storage().data_ptr() for w in weight.values()}
 
     def pack(t):
         storage = t.untyped_storage()
-        if storage.data_ptr() not in parameters:
+        if storage.data_ptr() not in parameters and storage.data_ptr() not in kept:
             kept[storage.data_ptr()] = (storage.nbytes(), t)
+            # the dropped-out weights are kept by the product with V; the table counts everything n × n under the softmax
+            name = 'softmax、其 dropout' if t.numel() == batch * heads * length**2 else place[0]
+            rows[name] = rows.get(name, 0) + storage.nbytes() / unit
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         layer(torch.randn(batch, length, width, dtype=dtype, requires_grad=True))
     measured = sum(size for size, _ in kept.values()) / unit
     assert measured == 34 + 5 * heads * length / width
-    rows = {'两次 LayerNorm': 4, '$Q,K,V$ 投影': 2, '$QK^\\top$': 4, '加权求和': 2, '输出投影': 2, '注意力之后的 dropout': 1,
-            '前馈第一个矩阵': 2, 'GELU': 8, '前馈第二个矩阵': 8, '前馈之后的 dropout': 1}
+    assert rows.pop('softmax、其 dropout') == 5 * heads * length / width
     assert sum(rows.values()) == 34
     return {name: {'字节数': value} for name, value in rows.items()}
 
 
+class Recompute(torch.autograd.Function):
+    """Keeps the tensors it is given and nothing else; everything inside `function` is computed again for backward."""
+
+    @staticmethod
+    def forward(ctx, function, *tensors):
+        ctx.function = function
+        ctx.save_for_backward(*tensors)
+        return function(*tensors)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        inputs = [t.detach().requires_grad_(needed) for t, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[1:], strict=True)]
+        with torch.enable_grad():
+            outputs = ctx.function(*inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        wanted = [t for t in inputs if t.requires_grad]
+        found = iter(torch.autograd.grad(outputs, wanted, gradients))
+        return None, *(next(found) if t.requires_grad else None for t in inputs)
+
+
+class NormFrom(torch.autograd.Function):
+    """RMSNorm from its input and the reciprocal root mean square kept from the first pass."""
+
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.save_for_backward(x, scale)
+        return (x * scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, scale = ctx.saved_tensors
+        y = x * scale
+        return ((gradient - y * (gradient * y).mean(-1, keepdim=True)) * scale).to(x.dtype), None
+
+
+class Selective(Block):
+    """Recomputes norms, SiLU and the product; with `deep` also the gate and the up projection."""
+
+    deep = False
+
+    def forward(self, x, cos, sin):
+        split = lambda y, h: y.unflatten(-1, (h, self.head)).transpose(-3, -2)    # noqa: E731
+        turn = lambda y: y * cos + torch.cat([-y.chunk(2, -1)[1], y.chunk(2, -1)[0]], -1) * sin    # noqa: E731
+        wide = torch.promote_types(x.dtype, torch.float32)
+        rms = lambda y: y.detach().to(wide).square().mean(-1, keepdim=True).rsqrt()    # noqa: E731
+        several = lambda y, s, *ws: tuple(NormFrom.apply(y, s) @ w.T for w in ws)    # noqa: E731
+        narrow = lambda g, u, w: (F.silu(g) * u) @ w.T    # noqa: E731
+        q, k, v = Recompute.apply(several, x, rms(x), self.q.weight, self.k.weight, self.v.weight)
+        q, k, v = turn(split(q, self.heads)), turn(split(k, self.kv_heads)), split(v, self.kv_heads)
+        o = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        x = x + self.o(o.transpose(-3, -2).flatten(-2))
+        pair = self.gate.weight, self.up.weight
+        if self.deep:
+            return x + Recompute.apply(lambda y, s, a, b, w: narrow(*several(y, s, a, b), w), x, rms(x), *pair, self.down.weight)
+        return x + Recompute.apply(narrow, *Recompute.apply(several, x, rms(x), *pair), self.down.weight)
+
+
+class Deep(Selective):
+    deep = True
+
+
+class Whole(Block):
+    """Keeps its input only (enough for the gradient of x, which is all that is compared)."""
+
+    def forward(self, x, cos, sin):
+        return Recompute.apply(lambda y: Block.forward(self, y, cos, sin), x)
+
+
+@checks('tab-prac-recompute')
+def recomputation_measured():
+    """Each strategy as a block: the gradient is that of the plain block, the bytes kept are the table's formula."""
+    width, heads, kv_heads, head, hidden = shape = (192, 6, 2, 48, 512)
+    stem = 4 * width + 4 * heads * head + 4 * kv_heads * head + 4 * heads + 8
+    for kind, expected in ((Selective, stem + 4 * hidden), (Deep, stem), (Whole, 2 * width)):
+        torch.manual_seed(5)
+        plain, block = Block(*shape, F64), kind(*shape, F64)
+        block.load_state_dict(plain.state_dict())
+        x, cos, sin = torch.randn(2, 16, width, dtype=F64, requires_grad=True), *torch.randn(2, 16, head, dtype=F64).unbind()
+        torch.testing.assert_close(
+            torch.autograd.grad(block(x, cos, sin).square().sum(), x), torch.autograd.grad(plain(x, cos, sin).square().sum(), x))
+        block = kind(*shape, torch.bfloat16)
+        x = torch.randn(2, 96, width, dtype=torch.bfloat16, requires_grad=True)
+        cos, sin = (t.clone() for t in torch.randn(2, 96, head, dtype=torch.bfloat16))
+        assert saved_bytes(block, x, cos, sin, modules=[block]) / (2 * 96) == expected
+
+
 @checks('tab-prac-recompute', 'ex-prac-checkpoint')
 def recomputation():
-    """Bytes measured on a scaled-down block under torch's checkpoint around the elementwise parts would depend on its wrappers;
-    here from tensor sizes, extra work from the FLOP counter."""
+    """Bytes for Llama 3 8B from tensor sizes (the formulas are measured above), extra work from the FLOP counter."""
     size = lambda *shape, dtype=torch.bfloat16: torch.empty(shape, dtype=dtype, device='meta').nbytes    # noqa: E731
     attend = size(2, 32, 128) + size(2, 8, 128) + size(32, dtype=torch.float32) + size(2, dtype=torch.float32)
     inputs = 2 * size(4096)
