@@ -78,7 +78,7 @@ class TableWidths(SphinxPostTransform):
             if sum(widths) > 0.85 * room:       # near it, TeX squeezes columns of figures
                 widths = share(columns, room)
                 for spec, wide in zip(specs, widths, strict=True):
-                    spec['colwidth'] = round(10 * wide)
+                    spec['colwidth'] = round(10 * (wide + GAP))
                 table['classes'] = [one for one in table['classes'] if one != 'colwidths-auto'] + ['colwidths-given']
             lines = sum(max(ceil(s.text / (wide or 1)) for s, wide in zip(row, widths, strict=True)) for row in sizes)
             if lines > TALL and 'longtable' not in table['classes']:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from docutils.nodes import Element
 
 CLAUSE_END = re.compile('[。；：]')
+CLOSING = tuple('、。，；：！？）】》”’…')
 MARK = '%@ '         # begins a comment that names the source of what follows
 
 
@@ -76,6 +77,16 @@ class BookTranslator(LaTeXTranslator):
 
     def visit_index(self, node: Element) -> None:
         raise nodes.SkipNode        # the subject index is made by ``index``
+
+    # -- punctuation ---------------------------------------------------------------------------------------------------
+
+    def visit_Text(self, node: nodes.Text) -> None:
+        # xeCJK forgets at the end of a link what stood there, and would break the line before the punctuation.
+        if node.parent is not None and node.astext()[:1] in CLOSING and not self.in_parsed_literal:
+            before = node.parent.index(node) - 1
+            if before >= 0 and not isinstance(node.parent[before], (nodes.Text, nodes.math)):
+                self.body.append('\\nobreak{}')
+        super().visit_Text(node)
 
     # -- source --------------------------------------------------------------------------------------------------------
 

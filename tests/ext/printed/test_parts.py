@@ -1,0 +1,57 @@
+"""The subject index, the widths of columns and the paper."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from printed.index import entry
+from printed.tables import Size, share
+from sphinx.errors import ConfigError
+
+FILES = {
+    'index.md': '# 书\n\n```{toctree}\n:numbered: 2\n\none\n```\n\n```{toctree}\n\nterms\n```\n',
+    'one.md': """
+        # 甲章
+
+        用 {term}`注意力` 与 {term}`键`，再用 {term}`注意力`。
+
+        ```{definition} 因果掩码
+        :label: def-mask
+        文。
+        ```
+
+        | 很长的第一列标题 | 数 |
+        |---|---|
+        | LONG | 126 |
+        """.replace('LONG', '一段很长很长的文字' * 12),
+    'terms.md': '# 术语\n\n:::{glossary}\n注意力\n  attention：加权。\n\n键\n值\n  key, value：两组投影。\n:::\n',
+}
+
+
+def test_index_entries_in_pinyin_order_with_english_names(project):
+    made = project(['printed'], FILES).build('latex')
+    assert made.warnings == ''
+    tex = next(made.outdir.glob('*.tex')).read_text(encoding='utf-8')
+    entries = re.findall(r'\\index\{(.+?)\}(?=[^}])', tex)
+    assert entries[:2] == ['zhu yi li@注意力', 'jian@键'], '同一节只收第一次'
+    assert r'\index{yin guo yan ma@因果掩码|textbf}' in tex
+    assert 'attention@attention|see{注意力}' in entries and 'value@value|see{值}' in entries
+
+
+def test_what_makeindex_reads_as_syntax_is_quoted():
+    assert entry('a@b!').astext() == r'\index{a"@b"!@a"@b"!}'
+
+
+def test_no_column_is_narrower_than_its_longest_word(project):
+    assert share([Size(6, 80), Size(3, 3)], 30) == pytest.approx([26.7, 3.3])
+    made = project(['printed'], FILES).build('latex')
+    tex = next(made.outdir.glob('*.tex')).read_text(encoding='utf-8')
+    first, second = map(int, re.search(r'\\X\{(\d+)\}\{\d+\}\\X\{(\d+)\}', tex).groups())
+    assert first > 5 * second
+
+
+def test_paper(project):
+    assert 'b5paper' in next(project(['printed'], FILES, printed_paper='b5').build('latex').outdir.glob('*.tex')).read_text(encoding='utf-8')
+    with pytest.raises(ConfigError, match='a4、b5'):
+        project(['printed'], FILES, printed_paper='a7').build('latex')
