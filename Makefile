@@ -17,7 +17,7 @@ BIN      := $(VENV)/bin
 SPHINX   := $(BIN)/python -m sphinx -n -W --keep-going -j $(JOBS) -c . -d $(BUILD)/doctrees
 RUNTESTS := $(BIN)/python -m pytest
 
-.PHONY: help html latexpdf epub student live lint test lock inventory system clean
+.PHONY: help html latexpdf epub student live lint test bench lock inventory system clean
 
 help: ## 列出全部命令
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ test: $(VENV)/.test ## 运行全部测试（在 Debian/Ubuntu 上以 root 运行
 	@tools/system --if-root
 	$(RUNTESTS) $(ARGS)
 
+bench: $(VENV)/.bench ## 与原样的 Sphinx + MathJax 并排量字节、时间与搜索（ARGS=pdf 也量排版）
+	@tools/need chromium
+	@PYTHONPATH=tools $(BIN)/python -m bench $(ARGS)
+
 system: ## 安装 PDF 与浏览器测试所需的 Debian/Ubuntu 系统包（需 root）
 	@tools/system
 
@@ -64,7 +68,7 @@ inventory: $(VENV)/.book ## 从 PyTorch 官网刷新书中用到的函数名与�
 	PYTHONPATH=_ext $(BIN)/python -m torch_api.inventory
 
 lock: $(VENV)/.test ## 升级依赖并重写 requirements.lock
-	$(BIN)/python -m pip install --upgrade --group book --group live --group test
+	$(BIN)/python -m pip install --upgrade --group book --group live --group test --group bench
 	{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --all | sed 's/+cpu$$//'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
@@ -75,7 +79,7 @@ $(VENV)/.pip: requirements.lock
 	@tools/venv $(PYTHON) $(VENV)
 	@touch $@
 
-$(VENV)/.book $(VENV)/.live $(VENV)/.test: $(VENV)/.%: $(VENV)/.pip pyproject.toml
+$(VENV)/.book $(VENV)/.live $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml
 	@echo "安装依赖（$*），只在首次与锁文件改变时进行……"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --group $*
 	@touch $@

@@ -49,6 +49,8 @@
     const text = narrow(input);
     const words = splitQuery(text).map((word) => word.toLowerCase());
     const stemmer = new Stemmer();
+    // What all forms of a word begin with: "memori" also stands for "memory", "scale" for "scaling".
+    const beginning = (word) => "(?<![a-z0-9])" + escaped(stemmer.stemWord(word).replace(/(?<=...)[eiy]$/, ""));
     // A space in the query or beside a Han character need not be in the text, and the reverse.
     const runs = text.match(/[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|[^\s\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+/g) || [];
     const pattern = runs.map(escaped).join("\\s*");
@@ -59,22 +61,50 @@
       terms: [...new Set(words.map((word) => stemmer.stemWord(word)))],
       // Latin words match from their beginning: "cache" finds "caches", "KL" does not find "skl".
       phrase: new RegExp((/^[a-z0-9]/i.test(text) ? "(?<![a-z0-9])" : "") + pattern, "giu"),
-      stems: words.map((word) => new RegExp((HAN.test(word) ? "" : "(?<![a-z0-9])") + escaped(HAN.test(word) ? word : stemmer.stemWord(word)), "giu")),
+      stems: words.map((word) => new RegExp(HAN.test(word) ? escaped(word) : beginning(word), "giu")),
     };
   }
 
   /* ---- which pages ---- */
 
-  function postings(term) {
-    const pages = new Map();
-    if (!Object.hasOwn(index.terms, term)) return pages;
-    let page = 0;
-    for (const char of index.terms[term]) {
-      const code = char.codePointAt(0) - 35;
-      page += Math.floor(code / 3);
-      pages.set(page, code % 3);
+  /** The 32 bits that _ext/search_zh/sets.py gives a word. */
+  function digest(word) {
+    let value = 0x811c9dc5;
+    for (let at = 0; at < word.length; at++) value = Math.imul(value ^ word.charCodeAt(at), 0x01000193);
+    value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+    value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+    return (value ^ (value >>> 16)) >>> 0;
+  }
+
+  /** A coded set of words as a function: is the word of this digest in it? At times yes where it is not, never the reverse. */
+  function decoded([count, coded]) {
+    const space = count * 2 ** index.bits;
+    const values = new Set();
+    const bytes = atob(coded);
+    let value = -1, quotient = 0, rest = -1, read = 0;
+    for (let at = 0; at < bytes.length * 8; at++) {
+      const bit = (bytes.charCodeAt(at >> 3) >> (7 - (at & 7))) & 1;
+      if (rest < 0) {
+        if (bit) quotient++;
+        else { rest = 0; read = 0; }
+      } else {
+        rest = rest * 2 + bit;
+        if (++read === index.bits) {
+          value += quotient * 2 ** index.bits + rest + 1;
+          values.add(value);
+          quotient = 0;
+          rest = -1;
+        }
+      }
     }
-    return pages;
+    return (hash) => values.has(Math.floor((hash * space) / 2 ** 32));
+  }
+
+  /** Page -> whether it has the term often, for the pages that (seem to) have it. */
+  function postings(term) {
+    const hash = digest(term);
+    index.sets ??= index.pages.map((page) => [decoded(page[4]), decoded(page[5])]);
+    return new Map(index.sets.flatMap(([some, often], page) => some(hash) ? [[page, often(hash) ? 2 : 0]] : []));
   }
 
   /** How well a name (title, defined term) answers the query: 0 to 1000. */
@@ -86,8 +116,10 @@
     return 300 + 400 * (query.bare.length / candidate.length) + (candidate.endsWith(query.bare) ? 50 : 0);
   }
 
-  function candidates(query) {
+  /** ``refused``: pages that only seemed to have the words. */
+  function candidates(query, refused) {
     const lists = query.terms.map(postings);
+    for (const list of lists) for (const page of refused) list.delete(page);
     const found = new Map(); // page -> number of terms it has
     const weight = new Map();
     for (const list of lists) {
@@ -142,11 +174,17 @@
     return [...groups.values()];
   }
 
-  async function search(query, pages) {
+  async function search(query, pages, complete, refused) {
     await Promise.all(pages.map((page) => load(`searchdata/pages/${index.pages[page][0]}.js`)));
     const hits = [];
     for (const page of pages) {
-      const all = records.get(index.pages[page][0]).map((record) => scored(record, page, query)).filter(Boolean);
+      const here = records.get(index.pages[page][0]);
+      const text = here.map((record) => [record.number, record.title, ...record.names, record.text].join(" ")).join(" ");
+      if (complete && query.stems.some((stem) => text.search(stem) < 0)) {
+        refused.add(page);
+        continue;
+      }
+      const all = here.map((record) => scored(record, page, query)).filter(Boolean);
       const whole = all.filter((hit) => hit.whole || hit.exact || hit.score >= 250);
       // All words are on the page but in no single place: its best place stands for it.
       hits.push(...(whole.length ? whole : all.sort((a, b) => b.score - a.score).slice(0, 1)));
@@ -234,17 +272,24 @@
       try {
         await prepare();
         const query = parse(text);
-        const { complete, pages } = query.terms.length ? candidates(query) : { complete: true, pages: [] };
+        const refused = new Set();
         const hits = [];
-        for (let from = 0; from === 0 || (!dialog && from < pages.length); from += BATCH) {
-          hits.push(...await search(query, pages.slice(from, from + BATCH)));
-          if (mine !== turn) return; // the reader has typed on
-          hits.sort((a, b) => b.score - a.score);
-          list.replaceChildren(...hits.map((hit) => entry(hit, query)));
+        let complete = true, pages = [], from = 0;
+        for (let known = -1; query.terms.length && !hits.length && refused.size > known;) {
+          known = refused.size;
+          ({ complete, pages } = candidates(query, refused));
+          for (from = 0; from < pages.length && !(dialog && hits.length); from += BATCH) {
+            hits.push(...await search(query, pages.slice(from, from + BATCH), complete, refused));
+            if (mine !== turn) return; // the reader has typed on
+            hits.sort((a, b) => b.score - a.score);
+            list.replaceChildren(...hits.map((hit) => entry(hit, query)));
+          }
         }
-        const more = dialog && pages.length > BATCH;
+        if (!hits.length) list.replaceChildren();
+        pages = pages.filter((page) => !refused.has(page));
+        const more = dialog && from < pages.length;
         if (more) list.append(element("li", { class: "hit" }, element("a", { href: `${form.action}?q=${encodeURIComponent(text)}` }, `在全部 ${pages.length} 页中查看`)));
-        status.textContent = !pages.length ? `没有找到“${text}”。` : `${complete ? "" : "没有一页包含全部词语，以下最接近："}${pages.length} 页，${hits.length} 条结果${more ? `（先列出最相关的 ${BATCH} 页）` : ""}`;
+        status.textContent = !hits.length ? `没有找到“${text}”。` : `${complete ? "" : "没有一页包含全部词语，以下最接近："}${pages.length} 页，${hits.length} 条结果${more ? `（先列出最相关的几页）` : ""}`;
       } catch (error) {
         if (mine === turn) status.textContent = "搜索数据没有载入，请检查网络后重试。";
       }

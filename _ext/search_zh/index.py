@@ -1,6 +1,6 @@
 """Files of the search: ``searchdata/pages/<page>.js`` with the records of a page, ``searchdata/index.js`` to find the pages.
 
-The text of a book is too much for one request, so the browser first asks the index which pages hold all parts of the query and then
+The text of a book is too much for one request, so the browser first asks the index which pages may hold all parts of the query (``sets``) and then
 fetches those pages' records to confirm, rank and quote. All are scripts rather than JSON: ``file://`` allows no other request.
 A page's file is written when its HTML is, so it is as fresh as the HTML; the index is made of these files when all are there.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from search_zh.language import HanSearch
 from search_zh.records import collect
+from search_zh.sets import BITS, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = 'searchdata'
 BUILDERS = {'html', 'dirhtml'}
-FREQUENT = (1, 3)  # more than this many occurrences on a page: frequency class 1, 2
-# A posting is one character: distance from the page before, and frequency class. From '#' on, past the quote.
-FIRST_CODE = 35
+FREQUENT = 4  # a page with a word this often comes before others in the first look
 
 
 def shard(outdir: Path, docname: str) -> Path:
@@ -55,18 +54,19 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
         return
     folder = app.outdir / FOLDER
     found = {docname: read_page(path) for docname in reading_order(app) if (path := shard(app.outdir, docname)).exists()}
-    pages, names, counts = [], [], []
+    pages, names = [], []
     language = HanSearch({})
     for docname, records in found.items():
         if not records:
             continue
         page = len(pages)
-        pages.append([docname, app.builder.get_target_uri(docname), records[0]['number'], records[0]['title']])
         names += [[page, name] for record in records for name in named(record)]
         text = '\n'.join(f'{" ".join(named(record))} {record["text"]}' for record in records)
-        counts.append(Counter(language.stem(word) for word in language.split(text)))
+        counts = Counter(language.stem(word) for word in language.split(text))
+        often = [word for word, count in counts.items() if count >= FREQUENT]
+        pages.append([docname, app.builder.get_target_uri(docname), records[0]['number'], records[0]['title'], encode(counts), encode(often)])
     folder.mkdir(exist_ok=True)
-    index = {'pages': pages, 'names': names, 'terms': postings(counts)}
+    index = {'bits': BITS, 'pages': pages, 'names': names}
     (folder / 'index.js').write_text(f'bookSearch.index({dumps(index)})\n', encoding='utf-8')
     wanted = {folder / 'index.js', *(shard(app.outdir, docname) for docname in found)}
     for stale in set(folder.rglob('*.js')) - wanted:
@@ -76,18 +76,6 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
 def named(record: dict[str, Any]) -> list[str]:
     """What a reader may call the record."""
     return [name for name in (record['number'], record['title'], *record['names']) if name]
-
-
-def postings(counts: list[Counter[str]]) -> dict[str, str]:
-    """Term -> one character for each page that has it."""
-    found: dict[str, list[str]] = {}
-    last: dict[str, int] = {}
-    for page, words in enumerate(counts):
-        for word, count in words.items():
-            frequency = sum(count > limit for limit in FREQUENT)
-            found.setdefault(word, []).append(chr(FIRST_CODE + 3 * (page - last.get(word, 0)) + frequency))
-            last[word] = page
-    return {word: ''.join(found[word]) for word in sorted(found)}
 
 
 def reading_order(app: Sphinx) -> Iterator[str]:

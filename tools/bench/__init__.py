@@ -1,0 +1,1 @@
+"""Measurements for ``make bench``; see ``__main__``."""
