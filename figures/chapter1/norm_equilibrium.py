@@ -68,6 +68,8 @@ def figure():
         for i, (path, norm) in enumerate(zip(paths()[kind], STARTS[kind], strict=True)):
             ax.semilogy(path, lines[i], color=f'C{i}', label=f'初值 {norm:g}')
         ax.axhline(level, color=style.ink(), linestyle=':', linewidth=1.2, label='预测')
+        ax.set_yticks(list(STARTS[kind]) + [1], [f'{v:g}' for v in (*STARTS[kind], 1)])
+        ax.minorticks_off()
         ax.set_xlabel('步数')
         ax.set_title(title)
         ax.legend()

@@ -26,6 +26,7 @@ def figure():
     left.set_xlabel('层数 $L$')
     left.set_ylabel('末层梯度范数')
     left.set_xticks(layers, [str(n) for n in layers])
+    left.set_yticks([200, 500, 1000], ['200', '500', '1000'])
     left.minorticks_off()
     left.legend()
 

@@ -217,7 +217,7 @@ def equilibrium_figure():
     script = importlib.import_module('figures.chapter1.norm_equilibrium')
     data = script.paths()
     for path in data['sgd']:
-        assert abs(path[-200:].mean() / script.sgd_norm() - 1) < 0.01
+        assert abs(path[-100:].mean() / script.sgd_norm() - 1) < 0.01
     means = [path[-1500:].mean() / script.adamw_norm() for path in data['adamw']]
     assert abs(np.mean(means) - 1) < 0.06
 
@@ -300,7 +300,11 @@ def initialisation():
     assert abs(ratio / math.sqrt(q[-1] / 2) - 1) < 0.1
     for name in ('Pre-LN', 'Peri-LN', '输出归一化加 QK-Norm'):
         square, grads, _ = kept[name]
-        assert np.abs(np.log((grads * square)[5:])).max() < 0.6
+        assert np.abs(np.log((grads * square)[5:])).max() < 0.75
+    # Mean rho of the attention sublayers in the middle of Pre-LN is well below 1, as the caption says.
+    square, grads, _ = kept['Pre-LN']
+    rho = (grads[:-1] / grads[1:] - 1) * square[:-1] / np.diff(square)
+    assert rho[16:80:2].mean() < 0.7
     assert kept['输出归一化'][2][0] > 100 * kept['输出归一化加 QK-Norm'][2][0]
     return rows
 
@@ -508,7 +512,7 @@ def leak():
     x = torch.randn(7, dtype=F64)
 
     def norm(v):
-        return F.batch_norm(v[:, None], None, None, training=True, eps=0.0)[:, 0]
+        return F.batch_norm(v[:, None], None, None, training=True, eps=1e-300)[:, 0]
 
     hat, s = norm(x), x.std(correction=0)
     formula = (torch.eye(7, dtype=F64) - (1 + torch.outer(hat, hat)) / 7) / s
@@ -562,7 +566,7 @@ def failures():
     return {name: {'正确的输出': value} for name, value in zip(names, column, strict=True)}
 
 
-@checks('sec-norm-systems', 'tab-norm-torch')
+@checks('tab-norm-torch', 'tab-norm-numeric')
 def rounding():
     """The two orders of rounding and gain; PyTorch's defaults; where eps stands."""
     torch.manual_seed(0)
@@ -601,19 +605,16 @@ def sharded():
     torch.testing.assert_close(squares.sum() + 1024 * (means - mean).square().sum(), x.var(correction=0) * 8192)
 
 
-@checks('sec-norm-systems')
+@checks('eg-norm-outlier')
 def outlier():
     x = torch.where(torch.rand(4096, dtype=F64) < 0.5, 1.0, -1.0)
     x[0] = 1000
     y = rms(x)
-    assert abs(y[0] - 63.87) < 0.005
-    assert abs(y[1:].abs().max() - 0.0639) < 5e-5
-    step = y.abs().max() / 127
-    assert abs(step - 0.503) < 5e-4
-    assert ((y / step).round()[1:] == 0).all()
+    wide = y.abs().max() / 127
+    assert ((y / wide).round()[1:] == 0).all()
     gain = torch.ones(4096, dtype=F64)
     gain[0] = 0.01
     z = gain * y
     step = z.abs().max() / 127
     assert abs(step - 0.00503) < 5e-6
-    assert abs(z[1:].abs().max() / step - 12.7) < 0.05
+    return {'peak': y[0], 'rest': y[1].abs(), 'step': wide, 'kept': z[1:].abs().max() / step}
