@@ -563,6 +563,11 @@ def coordinate_check():
     grow = slope([script.moves(width, False, 0) for width in (64, 256)])
     flat = slope([script.moves(width, True, 0) for width in (64, 256)])
     assert min(grow) > 0.4 and max(map(abs, flat)) < 0.12
+    # the slopes the caption states: least squares over all widths
+    xs = torch.tensor(script.WIDTHS, dtype=F64).log()
+    xs = xs - xs.mean()
+    fit = {t: [float(xs @ torch.tensor(y, dtype=F64).log() / (xs @ xs)) for y in script.data()[t]] for t in (False, True)}
+    assert [round(v, 2) for v in fit[False]] == [0.71, 0.59] and max(map(abs, fit[True])) <= 0.05
 
 
 @checks('prop-prac-packing', 'eq-prac-packing')
