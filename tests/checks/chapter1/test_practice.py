@@ -251,7 +251,7 @@ def utilization():
     assert round(950 * (6 * active + core / 2) / peak, 3) == 0.431 and round(950 / 870 - 1, 2) == 0.09
     return {
         'eg-prac-405b': {'a': (compute, 'FLOP'), 'b': 430 / 989.4, 'c': 400 / 989.4, 'd': 380 / 989.4, 'e': causal / (6 * total),
-                         'f': 3.8e25 / (30.84e6 * 3600) / peak, 'g': long / (6 * total)},
+                         'f': long / (6 * total), 'g': 3.8e25 / (30.84e6 * 3600) / peak},
         'ex-prac-mfu': {'a': mfu, 'b': 870 * (6 * big + core) / peak, 'c': mfu * 4 / 3, 'd': 15e12 / (870 * 2048) / 86400},
     }
 
