@@ -291,7 +291,9 @@ def initialisation():
     stored = json.loads(DATA.read_text())
     for name in PLACES:
         square, grads, weights = kept[name] = average(name, 48)
-        rows[name] = dict(zip(columns, (square[-1], average(name, 4)[2][-1], weights[-1], weights[0]), strict=True))
+        shallow = average(name, 4)[2][-1]
+        rows[name] = dict(zip(columns, (square[-1], shallow, weights[-1], weights[0]), strict=True))
+        np.testing.assert_allclose(stored['last'][name][:2], [average(name, 2)[2][-1], shallow], rtol=1e-3)
         np.testing.assert_allclose(stored['square'][name], square, rtol=1e-3)
         np.testing.assert_allclose(stored['stream'][name], grads, rtol=1e-3)
     # The ratio of the last gradients, and c/q_l along the stream, within the accuracy of the mean-field model.
