@@ -37,6 +37,9 @@ class AnswersEpubBuilder(MathEpubBuilder):
         # Left by a build before, it would be listed twice.
         Path(self.outdir, self.coverpage_name).unlink(missing_ok=True)
         super().build_content()
+        package = Path(self.outdir, 'content.opf')
+        cover = f'href="{self.config.epub_cover[0]}"'
+        package.write_text(package.read_text(encoding='utf-8').replace(cover, f'properties="cover-image" {cover}', 1), encoding='utf-8')
 
     def get_refnodes(self, doctree: nodes.Node, result: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Entries of the table of contents, with their numbers."""
