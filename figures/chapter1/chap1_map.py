@@ -16,6 +16,7 @@ def figure():
     box = {text.split('\n')[0]: diagram.box(ax, x, y, text, width=2.7, height=1.15, color=color) for text, (x, y, color) in place.items()}
     for start, end in (('1.1', '1.2'), ('1.1', '1.3'), ('1.2', '1.6'), ('1.3', '1.6'), ('1.4', '1.5'), ('1.5', '1.6')):
         diagram.arrow(ax, box[start].right, box[end].left)
+    diagram.arrow(ax, box['1.1'].bottom, (box['1.5'].left[0], box['1.5'].y + 0.3))
     below = (box['1.4'].x, box['1.4'].bottom[1] - 0.22)
     diagram.arrow(ax, box['1.4'].bottom, below, (box['1.6'].x, below[1]), box['1.6'].bottom)
     return fig

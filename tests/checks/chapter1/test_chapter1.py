@@ -58,8 +58,10 @@ def crossovers():
 
     per_token = core(1001) - core(1000)
     weights, token = step_bytes(8, 0, 1), step_bytes(8, 1, 1) - step_bytes(8, 0, 1)
+    flops = linear.get_total_flops() / per_token
+    assert weights / (5 * token) < flops < weights / (4 * token), 'the two crossovers change order between batch 4 and 5'
     return {
-        'a': (linear.get_total_flops() / per_token, 'token'),
+        'a': (flops, 'token'),
         'b': (weights / token, 'token'),
         'c': (weights / (step_bytes(8, 1, 16) - weights), 'token'),
     }
@@ -67,6 +69,7 @@ def crossovers():
 
 @checks('ex-chap1-mqa-claim')
 def fewer_key_value_heads():
+    assert step_bytes(8, 8192, 64) > 80e9 > 3 * step_bytes(1, 8192, 64), 'only the second fits a card of 80 GB, with room to spare'
     return {part: step_bytes(8, 8192, batch) / step_bytes(1, 8192, batch) for part, batch in (('a', 1), ('b', 64))}
 
 
@@ -74,8 +77,8 @@ def gauge_freedom(layers, width, heads, kv_heads, head, hidden, vocabulary) -> i
     return layers * (kv_heads * (head + head**2) + hidden + 2 * width) + width + width * (width - 1) // 2 + 1
 
 
-def null_directions(layers, width, heads, kv_heads, head, hidden, vocabulary) -> int:
-    """Parameters minus the rank of the outputs' Jacobian over many inputs, at a random point, by autograd."""
+def null_directions(layers, width, heads, kv_heads, head, hidden, vocabulary, *, epsilon=0.0) -> tuple[int, int]:
+    """Parameters minus the rank of the Jacobian over many inputs, at a random point, by autograd: of logits, of log-probabilities."""
     shapes = {'E': (vocabulary, width)}
     for layer in range(layers):
         shapes |= {
@@ -95,7 +98,7 @@ def null_directions(layers, width, heads, kv_heads, head, hidden, vocabulary) ->
         return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
     def norm(x, gain):
-        return x / x.square().mean(-1, keepdim=True).sqrt() * gain
+        return x / (x.square().mean(-1, keepdim=True) + epsilon).sqrt() * gain
 
     def outputs(theta, tokens):
         p = {name: part.view(shape) for (name, shape), part in zip(shapes.items(), theta.split(sizes), strict=True)}
@@ -109,15 +112,19 @@ def null_directions(layers, width, heads, kv_heads, head, hidden, vocabulary) ->
             x = x + torch.einsum('hij,jhd->ihd', scores.softmax(-1), v).reshape(length, -1) @ p[f'o.{layer}']
             h = norm(x, p[f'norm2.{layer}'])
             x = x + (nn.functional.silu(h @ p[f'gate.{layer}']) * (h @ p[f'up.{layer}'])) @ p[f'down.{layer}']
-        return (norm(x, p['norm']) @ p['U']).flatten()
+        logits = norm(x, p['norm']) @ p['U']
+        return torch.stack([logits.flatten(), logits.log_softmax(-1).flatten()])
 
     count = sum(sizes)
     theta = torch.randn(count) / 2
     rows = [torch.func.jacrev(outputs)(theta, torch.randint(vocabulary, (length,))) for _ in range(3 * count // (length * vocabulary))]
-    values = torch.linalg.svdvals(torch.cat(rows))
-    rank = int((values > 1e-11 * values[0]).sum())
-    assert values[rank - 1] > 1e6 * values[rank], 'no clear gap between zero and non-zero singular values'
-    return count - rank
+    nullities = []
+    for jacobian in torch.cat(rows, 1):
+        values = torch.linalg.svdvals(jacobian)
+        rank = int((values > 1e-11 * values[0]).sum())
+        assert values[rank - 1] > 1e6 * values[rank], 'no clear gap between zero and non-zero singular values'
+        nullities.append(count - rank)
+    return nullities[0], nullities[1]
 
 
 @checks('ex-chap1-gauge')
@@ -126,7 +133,13 @@ def redundant_parameters():
     torch.set_default_dtype(torch.float64)
     try:
         for config in ((1, 6, 2, 1, 4, 5, 7), (2, 6, 4, 2, 2, 5, 7)):
-            assert null_directions(*config) == gauge_freedom(*config)
+            expected = gauge_freedom(*config)
+            assert null_directions(*config) == (expected, expected + config[1])
+        small = (1, 6, 2, 1, 4, 5, 7)
+        assert null_directions(*small, epsilon=0.1)[0] == gauge_freedom(*small) - 1, 'a positive epsilon fixes the scale of the stream'
+        narrow = (1, 6, 2, 1, 4, 5, 4)
+        assert null_directions(*narrow)[0] > gauge_freedom(*narrow), 'fewer tokens than the width leave more parameters unused'
     finally:
         torch.set_default_dtype(torch.float32)
-    return {'b': gauge_freedom(**LLAMA)}
+    total = gauge_freedom(**LLAMA)
+    return {'b': total, 'c': total + LLAMA['width']}
