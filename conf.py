@@ -62,7 +62,7 @@ html_secnumber_suffix = ' '
 html_favicon = '_static/favicon.svg'
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {'**': ['navbar-logo.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
+html_sidebars = {'**': ['book-home.html', 'search-button-field.html', 'sbt-sidebar-nav.html']}
 html_theme_options = {
     'search_bar_text': '搜索本书',
     'toc_title': '本页目录',

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.locale import get_translator
+from sphinx.writers.html5 import HTML5Translator
 
 from page.site import setup_site, social_card
 from page.strings import CHINESE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata
 
 DESCRIPTION = 120
+BUILDERS = ('html', 'dirhtml')
 
 
 class _Chinese(NullTranslations):
@@ -58,7 +60,19 @@ def add_description(app: Sphinx, pagename: str, templatename: str, context: dict
         context['metatags'] += social_card(app, pagename, app.env.titles[pagename].astext(), text)
 
 
+def add_assets(app: Sphinx) -> None:
+    """Not in ``setup``: an EPUB would carry them."""
+    if app.builder.name in BUILDERS:
+        app.add_js_file('preview.js', loading_method='defer')
+        app.add_css_file('preview.css')
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
+    # The theme adds its part (scrolling tables, levels of headings) to the translators that are set, and to the default one only
+    # where none is set at all: ours for LaTeX would leave the pages without it.
+    for name in BUILDERS:
+        app.set_translator(name, HTML5Translator)
+    app.connect('builder-inited', add_assets)
     app.connect('builder-inited', translate_theme)
     app.connect('html-page-context', add_description)
     setup_site(app)
