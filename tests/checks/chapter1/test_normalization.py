@@ -306,9 +306,28 @@ def initialisation():
     # Mean rho of the attention sublayers in the middle of Pre-LN is well below 1, as the caption says.
     square, grads, _ = kept['Pre-LN']
     rho = (grads[:-1] / grads[1:] - 1) * square[:-1] / np.diff(square)
-    assert rho[16:80:2].mean() < 0.7
+    assert abs(rho[16:80:2].mean() - 0.4) < 0.05
+    # Without QK-Norm every attention sublayer multiplies the gradient by about the same factor, shallow or deep.
+    grads = kept['输出归一化'][1]
+    factor = (grads[:-1] / grads[1:])[0::2]
+    for part in (factor[2:16], factor[16:32], factor[32:47]):
+        assert 1.2 < np.exp(np.log(part).mean()) < 1.45
     assert kept['输出归一化'][2][0] > 100 * kept['输出归一化加 QK-Norm'][2][0]
     return rows
+
+
+@checks('thm-norm-placement')
+def spread():
+    """Seed by seed, G_0/c after 96 sublayers: exponential fluctuations of Post-LN, none of Pre-LN."""
+    found = {place: [] for place in ('post', 'pre')}
+    for place, values in found.items():
+        for seed in range(8):
+            square, grads, _ = initial(place, False, 48, seed)
+            values.append(grads[0] / (grads[-1] * square[-1]))
+    assert abs(min(found['post']) - 0.02) < 0.005
+    assert abs(max(found['post']) - 3.1) < 0.05
+    assert abs(min(found['pre']) - 0.5) < 0.05
+    assert abs(max(found['pre']) - 1.2) < 0.05
 
 
 @checks('thm-norm-placement', 'eq-norm-gradients')
@@ -519,6 +538,9 @@ def leak():
     hat, s = norm(x), x.std(correction=0)
     formula = (torch.eye(7, dtype=F64) - (1 + torch.outer(hat, hat)) / 7) / s
     torch.testing.assert_close(torch.autograd.functional.jacobian(norm, x), formula)
+    # The example's Jacobian across tokens vanishes although the output tells the future token.
+    pair = torch.autograd.functional.jacobian(norm, torch.tensor([2.0, 3.0], dtype=F64))
+    assert pair.abs().max() < 1e-12
     seen = {following: round(norm(torch.tensor([2.0, following], dtype=F64))[0].item(), 9) for following in (1.0, 3.0)}
     groups = {}
     for following, value in seen.items():
