@@ -307,6 +307,8 @@ def initialisation():
     square, grads, _ = kept['Pre-LN']
     rho = (grads[:-1] / grads[1:] - 1) * square[:-1] / np.diff(square)
     assert abs(rho[16:80:2].mean() - 0.4) < 0.05
+    assert rho[17:80:2].mean() > 1
+    assert abs(1 + math.log(grads[5] * square[5] / (grads[-1] * square[-1])) / math.log(square[-1] / square[5]) - 0.78) < 0.01
     # Without QK-Norm every attention sublayer multiplies the gradient by about the same factor, shallow or deep.
     grads = kept['输出归一化'][1]
     factor = (grads[:-1] / grads[1:])[0::2]
