@@ -180,9 +180,7 @@
   const KEY = `${window.selftest.book}:folds:${location.pathname}`;
   const idOf = fold => fold.querySelector(':scope > .block-body')?.id;
   const folds = [...document.querySelectorAll('details.block-fold')];
-  let printing = false;
   const remember = () => {
-    if (printing) return;
     const ids = folds.filter(fold => fold.open).map(idOf);
     try {
       if (ids.length) sessionStorage.setItem(KEY, JSON.stringify(ids));
@@ -193,8 +191,6 @@
     const ids = JSON.parse(sessionStorage.getItem(KEY));
     if (Array.isArray(ids)) for (const fold of folds) if (ids.includes(idOf(fold))) fold.open = true;
   } catch { /* nothing is remembered */ }
-  addEventListener('beforeprint', () => { printing = true; });
-  addEventListener('afterprint', () => setTimeout(() => { printing = false; }));
   addEventListener('toggle', event => { if (event.target.matches?.('details.block-fold')) remember(); }, true);
 
   document.querySelectorAll('.selftest-form').forEach(place);
