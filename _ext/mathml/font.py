@@ -38,7 +38,8 @@ def characters(mathml: str) -> set[str]:
     return written | {_italic(letter) for letter in IDENTIFIER.findall(mathml)} - {''}
 
 
-def _original() -> Path:
+def original() -> Path:
+    """STIX Two Math as ziamath carries it; the printed book takes it whole."""
     # Not through an import: ziamath would load its whole layout engine.
     return Path(find_spec('ziamath').origin).parent / 'fonts' / 'STIXTwoMath-Regular.ttf'
 
@@ -68,7 +69,7 @@ def subset(shown: str) -> bytes:
     from fontTools.ttLib import TTFont
 
     options = cutter.Options(layout_features=FEATURES, hinting=False, name_IDs=['*'], notdef_outline=True)
-    font = TTFont(_original(), recalcTimestamp=False)
+    font = TTFont(original(), recalcTimestamp=False)
     job = cutter.Subsetter(options)
     job.populate(text=shown + UNWRITTEN)
     job.subset(font)
@@ -81,7 +82,7 @@ def subset(shown: str) -> bytes:
 
 def write(shown: str, target: Path, cache: Path) -> None:
     """Put the font at ``target``; an unchanged set of characters costs a file copy."""
-    recipe = Path(__file__).read_bytes() + str(_original().stat().st_size).encode()
+    recipe = Path(__file__).read_bytes() + str(original().stat().st_size).encode()
     stamp = hashlib.sha256(shown.encode() + recipe).hexdigest()[:16]
     kept = cache / f'math-{stamp}.woff2'
     if not kept.exists():

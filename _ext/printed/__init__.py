@@ -6,10 +6,10 @@ Everything typographic is in ``printed.sty``, the order of the parts in ``struct
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mathml import font
 from sphinx.errors import ConfigError
 from sphinx.util import texescape
 
@@ -47,11 +47,6 @@ ELEMENTS = {
 }
 
 
-def math_font() -> Path:
-    """Path of STIX Two Math (OFL)."""
-    return Path(next(iter(find_spec('ziamath').submodule_search_locations))) / 'fonts' / 'STIXTwoMath-Regular.ttf'
-
-
 def configure(app: Sphinx, config: Config) -> None:
     """Defaults that the project's own ``latex_*`` values may override."""
     if config.printed_paper not in PAPERS:
@@ -63,7 +58,7 @@ def configure(app: Sphinx, config: Config) -> None:
     config.latex_engine = 'xelatex'
     config.latex_docclass = {'manual': 'ctexbook', **config.latex_docclass}
     config.latex_elements = {**elements, **config.latex_elements}
-    config.latex_additional_files = [*config.latex_additional_files, *map(str, (HERE / 'printed.sty', HERE / 'bookpages.sty', HERE / 'book.ist', math_font()))]
+    config.latex_additional_files = [*config.latex_additional_files, *map(str, (HERE / 'printed.sty', HERE / 'bookpages.sty', HERE / 'book.ist', font.original()))]
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
