@@ -245,6 +245,7 @@ def matrix_power():
 @checks('tab-pos-spectrum', 'eq-pos-freq', 'eq-pos-turns', 'eq-pos-complete')
 @float64
 def spectrum_table():
+    """The wavelengths one by one; the configuration computed from is returned with them, so that both belong together on the page."""
     rows = {}
     for name, base, dim, length in (
         ('Llama 2', 1e4, 128, 4096), ('Llama 3', 5e5, 128, 8192), ('Qwen3', 1e6, 128, 32768), ('gpt-oss', 1.5e5, 64, 4096),
@@ -253,7 +254,7 @@ def spectrum_table():
         done = int((wavelength <= length).sum())
         assert done == math.floor(dim / 2 * math.log(length / (2 * math.pi)) / math.log(base)) + 1
         rows[name] = {
-            '最长波长': round(wavelength[-1]), '转满的通道': done,
+            '底数': base, '头维数': dim, '训练长度': length, '最长波长': round(wavelength[-1]), '转满的通道': done,
             '占比（%）': 100 * done / (dim // 2), '最慢圈数': length / wavelength[-1],
         }
     return {quantity: {name: row[quantity] for name, row in rows.items()} for quantity in rows['Qwen3']}
