@@ -29,7 +29,7 @@ BOOK = {
 :kind: compute
 :difficulty: 2
 
-题面，见 {ref}`sol-y`。
+题面，见 {ref}`sol-y` 与 [](#thm-x)。
 
 | 一个很宽的表 | 第二列的列头也长 | 第三列的列头也长 | 第四列的列头也长 | 第五列的列头也长 |
 |---|---|---|---|---|
@@ -214,6 +214,13 @@ def test_nothing_overflows(url, visit, width, scheme):
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate('document.documentElement.scrollWidth') <= width
     assert page.locator('.block').evaluate_all('all => all.filter(one => one.getBoundingClientRect().right > innerWidth).length') == 0
+
+
+@pytest.mark.parametrize('width', [390, 1280])
+def test_a_reference_stands_in_the_line(url, visit, width):
+    page = visit(url, width=width).page
+    boxes = page.locator('a .block-ref').evaluate_all('all => all.map(one => getComputedStyle(one).paddingInlineStart)')
+    assert boxes == ['0px']
 
 
 def luminance(rgb) -> float:
