@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from checks import checks
 from checks.declared import read_text
+from checks.running import checks_below
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -187,6 +189,27 @@ def test_good_checks_pass_whatever_their_names(run):
         DRAWN = (random.random(), numpy.random.rand(), torch.rand(()).item())
     ''')
     assert '9 passed' in run(check, SOURCE)
+
+
+def test_checks_may_warn_while_they_are_listed(tmp_path):
+    (tmp_path / 'test_warns.py').write_text(dedent('''
+        import warnings
+        from checks import checks
+
+        @checks('eq-a')
+        def first():
+            warnings.warn('a warning registers itself in the module')
+
+        @checks('eq-a')
+        def second():
+            assert 1 + 1 == 2
+    '''), encoding='utf-8')
+    names = []
+    for function in checks_below(tmp_path):
+        with pytest.warns() if function.__name__ == 'first' else nullcontext():
+            function()
+        names.append(function.__name__)
+    assert names == ['first', 'second']
 
 
 @pytest.mark.parametrize('said', [
