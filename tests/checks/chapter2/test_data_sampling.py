@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import integrate, optimize
+from scipy.special import ndtr
 from torch.nn import functional as F
 from torch.utils import data as tud
 
@@ -509,8 +510,12 @@ def packing():
     assert round(cut, 3) == 0.219 and round(tokens, 3) == 0.476
     row = found[list(script.LENGTHS).index(8192)]
     assert round(row[3], 3) == 0.076 and abs(row[4] - 0.00024) < 5e-6 and found[:, 4].max() < 0.002
-    moment = integrate.quad(lambda z: math.exp(2 * (math.log(478.6) - 0.5 + z) - z * z / 2), -12, 14)[0] / math.sqrt(2 * math.pi) / 478.6
-    assert round(moment) == 1301 and round((moment - 1) / 2 / 8192, 3) == 0.079 and round((moment + 1) / 8193, 3) == 0.159
+    edges = (np.log(np.arange(0, 600_000) + 0.5) - math.log(478.6) + 0.5)              # lengths are rounded to whole tokens
+    share = np.diff(ndtr(edges))
+    size = np.arange(1, 600_000)
+    square = (size // 8192) * 8192.0**2 + (size % 8192) ** 2.0
+    moment = share @ square / (share @ size)
+    assert round(moment) == 1255 and round((moment - 1) / 2 / 8192, 3) == 0.077 and round((moment + 1) / 8193, 3) == 0.153
     # renewal age in a small case where it can be simulated exactly, and the share of unmasked pairs
     short = rng.integers(1, 60, 200_000)
     waste = script.next_fit(short, 4000)
@@ -581,6 +586,7 @@ def repetition():
         }
     assert round(loss(1, True), 2) == 2.19 and (loss(4, True) - loss(1, True)) / loss(1, True) < 0.007
     assert round(1 + R_STAR * math.log(2), 1) == 11.7 and round(1 / (1 + R_STAR), 3) == 0.061
+    assert round(discounted(6), 2) == 5.27 and round(math.exp(5 / 15.39), 2) == 1.38
     keep = 15.39 / 16.39
     rounds = optimize.brentq(lambda k: discounted(k) - 10, 2, 40)
     answer = {
