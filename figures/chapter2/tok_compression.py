@@ -43,17 +43,23 @@ def spelled(counts):
 
 def train(counts, budget):
     """The merges, each the heaviest adjacent pair; the smaller pair of equals. Stops when no pair occurs in two places."""
-    corpus, merges = spelled(counts), []
-    for _ in range(budget):
-        pairs = Counter()
-        for symbols, weight in corpus.items():
-            for pair in zip(symbols, symbols[1:]):
-                pairs[pair] += weight
-        if not pairs or max(pairs.values()) < 2:
+    corpus, merges, pairs = list(spelled(counts).items()), [], Counter()
+    for symbols, weight in corpus:
+        for pair in zip(symbols, symbols[1:]):
+            pairs[pair] += weight
+    while len(merges) < budget:
+        top = max(pairs.values(), default=0)
+        if top < 2:
             break
-        top = max(pairs.values())
-        merges.append(min(pair for pair, weight in pairs.items() if weight == top))
-        corpus = {merge(symbols, merges[-1]) if merges[-1][0] in symbols else symbols: weight for symbols, weight in corpus.items()}
+        best = min(pair for pair, weight in pairs.items() if weight == top)
+        merges.append(best)
+        for i, (symbols, weight) in enumerate(corpus):
+            if best[0] in symbols and best[1] in symbols:
+                shorter = merge(symbols, best)
+                for sign, spelling in ((-weight, symbols), (weight, shorter)):
+                    for pair in zip(spelling, spelling[1:]):
+                        pairs[pair] += sign
+                corpus[i] = shorter, weight
     return merges
 
 
