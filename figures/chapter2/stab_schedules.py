@@ -35,18 +35,20 @@ def shapes(steps=STEPS):
 
 
 def path(rates, decay):
-    """Expected loss after each step: mean and variance of every direction by recursion."""
+    """Expected loss after each step: mean and variance of every direction by recursion. ``rates`` may hold several runs as columns."""
     curvature, square = problem(decay)
+    rates = np.atleast_2d(np.asarray(rates).T).T[:, :, None]
     mean, variance, losses = square.copy(), np.zeros_like(square), []
     for rate in rates:
         keep = (1 - rate * curvature) ** 2
         mean, variance = keep * mean, keep * variance + rate**2 * NOISE * curvature
-        losses.append(0.5 * curvature @ (mean + variance))
+        losses.append(0.5 * (mean + variance) @ curvature)
     return np.array(losses)
 
 
 def best(shape, decay):
-    return min((path(peak * shape, decay)[-1], peak) for peak in PEAKS)
+    last = path(np.outer(shape, PEAKS), decay)[-1]
+    return last.min(), PEAKS[last.argmin()]
 
 
 @style.once
@@ -54,7 +56,7 @@ def curves():
     chosen = {}
     for name in ('恒定', '余弦到 0', '线性到 0', 'WSD，降 20%'):
         shape = shapes()[name]
-        chosen[name] = path(best(shape, HARD)[1] * shape, HARD)
+        chosen[name] = path(best(shape, HARD)[1] * shape, HARD)[:, 0]
     return chosen
 
 

@@ -60,7 +60,7 @@ def figure():
     ax.semilogy(steps, data['plain']['logit'], '-', color='C1', label='最大 logit')
     ax.semilogy(steps, data['plain']['loss'], ':', color=style.ink(), label='损失')
     ax.semilogy(steps, data['clip']['loss'], '--', color='C2', label='损失，QK-Clip')
-    ax.axvline(1000, color=style.muted(), linewidth=0.8)
+    ax.axvline(1000, ymax=0.8, color=style.muted(), linewidth=0.8)
     ax.set_title('熵塌缩：第 1,000 步换规则')
 
     ax = axes[1]

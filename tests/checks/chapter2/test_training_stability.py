@@ -136,7 +136,7 @@ def worst_update():
         close(jump.max(), peak, 2)
         # Through PyTorch: a long past of alternating unit gradients, then the jump.
         past = torch.tensor([1.0, -1.0], dtype=F64).repeat(5000)
-        u = -adam_updates(torch.cat([past, torch.full((60,), 100.0, dtype=F64)])[:, None], (0.9, beta2))[-60:, 0]
+        u = adam_updates(torch.cat([past, torch.full((60,), 100.0, dtype=F64)])[:, None], (0.9, beta2))[-60:, 0]
         np.testing.assert_allclose(u.numpy(), jump[:60], rtol=2e-2, atol=2e-3)
         assert u.max() < best
     assert script.after_jump(0.999, 100).argmax() + 1 == 12
@@ -169,7 +169,7 @@ def four_readings():
     weights = 0.05 * 0.95**lags
     a = math.sqrt((weights**2).sum())
     assert abs(adam_updates(noise, (0.95, 0.9995))[800:].square().mean().sqrt().item() - a) < 0.004
-    b = -adam_updates(torch.ones(1, 1, dtype=F64), (0.9, 0.95), correct=False).item()
+    b = adam_updates(torch.ones(1, 1, dtype=F64), (0.9, 0.95), correct=False).item()
     ten = 0.9 ** np.arange(10)
     c = math.sqrt((ten**2).sum()) / ten.sum()
     radius = lambda h: max(abs(np.roots([1, -(1.95 - 0.05 * h), 0.95])))
@@ -191,7 +191,7 @@ def jump_peak():
     k = np.arange(1, 60)
     exact = ((1 - 0.9**k) / np.sqrt(1 - b2**k)).max()
     assert abs(exact / math.sqrt((0.1**2 / ((1 - b2) * (1 - 0.81 / b2)))) - 0.903) < 2e-3
-    close(-adam_updates(torch.ones(1, 1, dtype=F64), (0.9, 0.999), correct=False), 3.16, 2)
+    close(adam_updates(torch.ones(1, 1, dtype=F64), (0.9, 0.999), correct=False), 3.16, 2)
 
 
 @checks('prop-stab-eos', 'eq-stab-threshold')
@@ -200,7 +200,7 @@ def edge_of_stability():
     rng = np.random.default_rng(0)
     for factor, grows in ((0.995, False), (1.005, True)):
         p = torch.ones(1, dtype=F64, requires_grad=True)
-        sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9, dampening=0.1)
+        sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9, dampening=0.9)
         x = []
         for _ in range(4000):
             p.grad = p.detach() * factor * 380
@@ -250,7 +250,7 @@ def catapult():
         return u * u + v * v
 
     for seed in range(5):
-        assert train(0.45, 1, seed) <= 6 and train(0.39, 1, seed) < 2 / 0.39
+        assert train(0.45, 1, seed) <= 10 and train(0.39, 1, seed) < 2 / 0.39
         assert train(1.0, 50, seed) < 2 and train(2.0, 200, seed) < 1
         assert train(2.0, 50, seed) > 5                        # diverged: a step count
 
@@ -294,7 +294,7 @@ def equilibrium():
     assert abs(np.mean(norms) / (rate / (2 * decay)) - 1) < 0.06
     assert abs(np.mean(angles) / math.sqrt(2 * rate * decay / 19) - 1) < 0.04
     apart = np.mean([angle(kept[i], kept[i + 60]) for i in range(0, 400, 40)])
-    assert abs(apart - math.acos((1 - rate * decay) ** 60)) < 0.03
+    assert abs(math.cos(apart) - (1 - rate * decay) ** 60) < 12 * rate * decay
 
     degrees = lambda rate, share: math.degrees(math.sqrt(2 * rate * 0.1 * share))
     lags = 0.9 ** np.arange(1, 2000)
@@ -414,7 +414,7 @@ def muon_rates():
         p.grad = torch.linalg.qr(torch.randn(112, 32))[0]
         torch.optim.Muon([p], lr=1.0, weight_decay=0.0, momentum=0.0, nesterov=False, adjust_lr_fn=name).step()
         sizes[name] = p.detach().square().mean().sqrt().item()
-    assert abs(sizes['match_rms_adamw'] / sizes[None] / (0.2 * math.sqrt(32)) - 1) < 1e-5
+    assert abs(sizes['match_rms_adamw'] / sizes[None] / (0.2 * math.sqrt(32)) - 1) < 5e-3
     from torch.optim._muon import _adjust_lr
     shape = torch.Size((14336, 4096))
     matched, original = _adjust_lr(1.0, 'match_rms_adamw', shape), _adjust_lr(1.0, None, shape)
@@ -432,9 +432,10 @@ def schedule_loss(rates, decay, weights=None):
     influence, variance = np.zeros_like(curvature), np.zeros_like(curvature)
     for t in range(steps - 1, -1, -1):
         influence = influence + weights[t]
-        variance += (rates[t] * influence) ** 2 * script.NOISE * curvature
-        influence = influence * (1 - rates[t] * curvature)
-    return 0.5 * curvature @ (influence**2 * square + variance)
+        rate = np.asarray(rates[t])[..., None]
+        variance = variance + (rate * influence) ** 2 * script.NOISE * curvature
+        influence = influence * (1 - rate * curvature)
+    return 0.5 * (influence**2 * square + variance) @ curvature
 
 
 @checks('tab-stab-schedule', 'eq-stab-quadratic', 'fig-stab-schedules')
@@ -446,11 +447,10 @@ def schedule_table():
         row = {}
         for decay, loss_column, peak_column in ((script.EASY, '易题', '峰值（易）'), (script.HARD, '难题', '峰值（难）')):
             value, peak = script.best(shape, decay)
-            i = int(np.argmin(abs(script.PEAKS - peak)))
-            near = {j: schedule_loss(script.PEAKS[j] * shape, decay) for j in (i - 1, i, i + 1) if j < len(script.PEAKS)}
-            assert min(near, key=near.get) == i and math.isclose(near[i], value, rel_tol=1e-9)
-            row[loss_column], row[peak_column] = 1e3 * near[i], peak
-            losses[name, decay] = near[i]
+            every = schedule_loss(np.outer(shape, script.PEAKS), decay)
+            assert math.isclose(every.min(), value, rel_tol=1e-9) and script.PEAKS[every.argmin()] == peak
+            row[loss_column], row[peak_column] = 1e3 * every.min(), peak
+            losses[name, decay] = every.min()
         table[name] = row
     rest = losses['线性到 0', script.EASY]
     assert all(v >= rest for (n, d), v in losses.items() if d == script.EASY)
@@ -468,7 +468,7 @@ def schedule_table():
     # Averages of a constant schedule.
     for decay, expected, digits in ((script.HARD, 8.41, 2), (script.EASY, 0.798, 3)):
         weights = np.where(np.arange(2000) >= 1600, 1 / 400, 0)
-        close(1e3 * min(schedule_loss(np.full(2000, peak), decay, weights) for peak in script.PEAKS[::1]), expected, digits)
+        close(1e3 * schedule_loss(np.outer(np.ones(2000), script.PEAKS), decay, weights).min(), expected, digits)
     return table
 
 
@@ -528,7 +528,7 @@ def river():
     best = min(lengths, key=total)
     formula = (math.sqrt(math.pi) / 8 * sigma**2 / (slope**2 * math.sqrt(rate * h))) ** (2 / 3)
     assert best == 147
-    close(formula, 145, 0), close(0.5 * h * annealed(1) , 0.0, 4)
+    close(formula, 145, 0)
     close(rate / (2 * (2 - rate * h)), 0.0263, 4), close(total(best), 0.0088, 4)
     # Powers of the decay, at small rate * h and long windows; the integral by quadrature.
     for power in (1.0, 2.0, 3.0):
@@ -610,6 +610,8 @@ def collapse():
     again = averaged(retrieval('plain', 200))
     for i, name in enumerate(('logit', 'entropy', 'loss')):
         np.testing.assert_allclose(again[:, i], stored['plain'][name][:10], rtol=0.03)
+    again = averaged(retrieval('norm', 100))
+    np.testing.assert_allclose(again[:, 2], stored['norm']['loss'][:5], rtol=0.03)
     plain, clip, norm = (stored[name] for name in ('plain', 'clip', 'norm'))
     close(plain['logit'][29], 23.7, 1), close(plain['logit'][49], 30.0, 1)
     close(plain['loss'][29], 0.169, 3), close(plain['loss'][49], 0.163, 3)
@@ -656,11 +658,12 @@ def drift():
         adam.step()
     # Rounding of logits in [256, 512) to bf16.
     assert torch.tensor(300.0).bfloat16() + 1 == torch.tensor(300.0).bfloat16() and torch.finfo(torch.bfloat16).eps * 256 == 2
-    z = 3 * torch.randn(200, 500, dtype=F64)
-    noise = 2 * torch.rand(200, 500, dtype=F64) - 1
-    extra = (torch.logsumexp(z + noise, -1) - torch.logsumexp(z, -1)).mean()
-    bound = 1 / 6 * (1 - torch.softmax(z, -1).square().sum(-1)).mean()
-    assert abs(extra / bound - 1) < 0.1 and bound < 1 / 6 < 0.17
+    for scale in (0.3, 3.0):
+        z = scale * torch.randn(200, 500, dtype=F64)
+        noise = 2 * torch.rand(200, 500, dtype=F64) - 1
+        extra = (torch.logsumexp(z + noise, -1) - torch.logsumexp(z, -1)).mean().item()
+        assert extra < math.log(math.sinh(1)) and (scale > 1 or extra > 0.155)
+    close(math.log(math.sinh(1)), 0.16, 2)
 
 
 @checks('fig-stab-spikes', 'prop-stab-eos')
@@ -715,7 +718,7 @@ def clipping():
     raw = torch.randn(50, 7, dtype=F64)
     unit = raw / raw.norm(dim=1, keepdim=True)
     torch.testing.assert_close(adam_updates(unit, (0.9, 0.95)), adam_updates(0.1 * unit, (0.9, 0.95)))
-    assert math.isclose(-adam_updates(torch.full((5, 1), 0.1, dtype=F64), (0.9, 0.95))[-1].item(), 1.0)
+    assert math.isclose(adam_updates(torch.full((5, 1), 0.1, dtype=F64), (0.9, 0.95))[-1].item(), 1.0)
     # Lowering the threshold in mid-run shrinks the update for a while only.
     u = adam_updates(torch.cat([unit, unit[:1].repeat(2000, 1) * 0.1]), (0.9, 0.99))
     assert u[55].abs().max() < 0.5 and math.isclose(u[-1].abs().min().item(), 1.0, rel_tol=1e-3)
@@ -816,8 +819,8 @@ def documented_behaviour():
     # The default convention: RMS 1 / sqrt(n) whatever m; decay uses the rate as given.
     for shape in ((64, 16), (16, 64), (32, 32)):
         p = torch.zeros(shape, requires_grad=True)
-        p.grad = torch.linalg.qr(torch.randn(max(shape), min(shape)))[0]
-        p.grad = p.grad if shape[0] >= shape[1] else p.grad.T.contiguous()
+        g = torch.linalg.qr(torch.randn(max(shape), min(shape)))[0]
+        p.grad = g if shape[0] >= shape[1] else g.T.contiguous()
         torch.optim.Muon([p], lr=1.0, weight_decay=0.0, momentum=0.0, nesterov=False).step()
         assert 0.65 < p.detach().square().mean().sqrt().item() * math.sqrt(shape[1]) < 1.2
     p = torch.ones(64, 16, requires_grad=True)
