@@ -87,7 +87,6 @@ def figure():
     x = x[: len(values)]
     right.loglog(x, values[:, 0], '--', color='C2', label='线性退火')
     right.loglog(x, values[:, 1], '-', color='C0', label='均匀平均')
-    right.axvline(16 / np.pi, color=style.muted(), linewidth=0.8, linestyle=':')
     right.set_xlabel('$\\eta hK$')
     style.ylabel(right, '剩下的噪声方差 / 稳态方差')
     right.legend()
