@@ -722,6 +722,47 @@ def lag_spike():
     assert curvature[-1] < 3800
 
 
+@checks('fig-stab-spikes', 'tab-stab-signature', 'tab-stab-choices')
+def second_moment_too_high():
+    """The parabola again, by torch.optim.Adam: what rho and the update show, and what clipping, beta2 and epsilon do."""
+    def run(steps, beta2=0.95, eps=0.0, clip=False, draws=None):
+        x = torch.ones((), dtype=F64, requires_grad=True)
+        adam = torch.optim.Adam([x], lr=0.01, betas=(0.9, beta2), eps=eps)
+        z = 1e-6 * np.random.default_rng(0).standard_normal(draws or steps)
+        record = []
+        for t in range(steps):
+            x.grad = x.detach() + z[t]
+            before = x.item()
+            adam.step()
+            root = math.sqrt(adam.state[x]['exp_avg_sq'].item() / (1 - beta2 ** (t + 1)))
+            rho, move = abs(x.grad.item()) / root, x.item() - before
+            if clip:
+                with torch.no_grad():
+                    x.fill_(before + move / max(1, rho))
+            record.append((0.5 * before**2, rho, abs(move) / 0.01, 1 / (root + eps)))
+        return np.array(record)
+
+    plain = run(460)
+    close(np.median(plain[347:377, 1]), 0.016, 3)               # the thirty steps before 378
+    assert plain[300:385, 1].max() < 2 < plain[385, 1] and plain[300:, 0].argmax() + 301 == 387
+    assert plain[300:, 2].max() < 0.18
+    clipped = run(460, clip=True)[300:, 0].max()
+    close(1e6 * clipped, 6.9, 1)
+    assert clipped > 10 * plain[300:, 0].max()
+    floor = run(1200, eps=3e-4)
+    assert floor[350:, 0].max() < 6e-10 and floor[:, 3].max() < 3800 and 3e-4 > 0.01 / 38
+    # A slow second moment, in plain floats: it takes 13,000 steps to cross, and the peak is no lower.
+    z = 1e-6 * np.random.default_rng(0).standard_normal(40_400)
+    x, m, v, peak = 1.0, 0.0, 0.0, 0.0
+    for t in range(1, 20_001):
+        g = x + z[t - 1]
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        if t > 13_000:
+            peak = max(peak, 0.5 * x * x)
+        x -= 0.01 * m / (1 - 0.9**t) / math.sqrt(v / (1 - 0.999**t))
+    assert 5e-7 < peak < 2e-6
+
+
 @checks('prop-stab-clip', 'eq-stab-clip', 'ex-stab-clip')
 def clipping():
     """Heavy tails by quadrature; directions; the sign of the bias; what the threshold does in front of Adam."""
