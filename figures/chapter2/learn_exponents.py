@@ -51,7 +51,9 @@ def figure():
         axes[2].loglog(DATA['spectrum']['n'], DATA['spectrum'][a], mark, color=color, label=f'$a={a}$')
         guide(axes[2], DATA['spectrum']['n'], DATA['spectrum'][a], -min(int(a) - 1, 3))
     axes[2].set_xlabel('样本数 $n$')
-    for ax in axes:
-        ax.legend(fontsize=9, loc='lower left')
+    axes[1].set_ylim(1e-12, 1)
+    axes[2].set_xticks([16, 64, 256], ['16', '64', '256'])
+    for ax, place in zip(axes, ('lower left', 'lower right', 'lower left'), strict=True):
+        ax.legend(fontsize=9, loc=place)
         ax.minorticks_off()
     return fig
