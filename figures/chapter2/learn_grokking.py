@@ -64,7 +64,7 @@ def figure():
     left.loglog(run[1:, 0], run[1:, 2], '-', color='C0', label='测试误差')
     left.set_xlabel('训练时间 $t$')
     left.set_ylabel('误差')
-    left.legend(loc='center left')
+    left.legend(loc=(0.38, 0.52))
     for (scale, run), color, line in zip(runs.items(), ('C0', 'C1', 'C2'), ('-', '--', '-.'), strict=True):
         right.semilogy(DECAY * run[:, 0] - np.log(scale), run[:, 2], line, color=color, label=f'$\\alpha={scale}$')
     right.semilogy(clock, theory, ':', color=style.ink(), label='理论')

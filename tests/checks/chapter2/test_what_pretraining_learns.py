@@ -523,6 +523,8 @@ def extraction():
         runs = [extractable(order, seed) for seed in range(10)]
         for r in runs[0]:
             table[str(r)][f'$m={order}$'] = np.mean([run[r] for run in runs])
+    steps = np.diff(np.round([table[str(r)]['$m=8$'] for r in (1, 2, 4, 8, 16)], 2))
+    assert round(min(steps), 2) == 0.06 and round(max(steps), 2) == 0.13
     # sampled extraction: chance of success in r draws
     for each, share in ((0.95, 0.077), (0.8, 1.4e-5)):
         assert abs(each**50 / share - 1) < 0.03
