@@ -44,7 +44,7 @@ def figure():
     keep = seen > 1e-6
     right.loglog(tasks[keep], seen[keep], 's--', color='C1', label='离散后验，见过的任务')
     right.axhline(DATA['ridge'], color=style.ink(), linestyle=':', label='岭回归')
-    right.set_ylim(1e-4, 60)
+    right.set_ylim(2e-5, 60)
     right.set_xlabel('预训练任务数 $M$')
     right.set_ylabel('误差 $\\mathrm{E}\\Vert\\hat w-w\\Vert^2$')
     right.legend(loc='lower left', fontsize=9)

@@ -266,6 +266,7 @@ def icl_figure():
         fresh = discrete_posterior(m, False, 600, 7)
         assert abs(fresh / stored['new'][stored['tasks'].index(m)] - 1) < 0.2
     assert min(stored['new']) > 4 * stored['ridge'] and max(stored['seen']) < stored['ridge'] / 4 and abs(stored['ridge'] - 0.265) < 0.01
+    assert all((seen < 2e-5) == (m <= 64) for m, seen in zip(stored['tasks'], stored['seen'], strict=True))
     rows = figure_odds()
     p = [hmm(stay, 14) for stay in (0.9, 0.5, 0.1)]
     for j in (1, 2):
@@ -313,7 +314,7 @@ def exact_match():
     # The counterexample of the solution: 1 - p = e^-N narrows like 1 / ln k.
     for k in (10**3, 10**6):
         low, high = (optimize.brentq(lambda n, a=a: (1 - math.exp(-n)) ** k - a, 1e-9, 60) for a in (0.1, 0.9))
-        assert 2 < math.log(high / low) * math.log(k) < 4
+        assert abs(math.log(high / low) * math.log(k) / 3.1 - 1) < 0.1
     script = importlib.import_module('figures.chapter2.learn_emergence')
     assert math.isclose(math.exp(-8 * script.loss(1e12)), accuracy(math.log(1e12), 8)) and script.QUESTIONS == 100
 
@@ -455,6 +456,7 @@ def grokking():
         assert np.abs(simulated / theory[inside] - 1).max() < 0.12
     assert abs(crossing(runs[2]) - 153) < 0.5
     assert runs[2][runs[2][:, 1] < 0.01 * runs[2][0, 1]][0, 0] < 0.1
+    assert 5e-4 < runs[2][runs[2][:, 0] > 10][:, 1].max() < 2e-3 and runs[2][:, 1].min() < 2e-6       # the training error comes back
     slow = script.train(1, decay=0.01)
     assert abs(0.01 * crossing(slow) - 0.02 * crossing(runs[1])) < 0.04
     # Euler steps against an adaptive integrator, up to the drop.
@@ -523,6 +525,7 @@ def extraction():
         runs = [extractable(order, seed) for seed in range(10)]
         for r in runs[0]:
             table[str(r)][f'$m={order}$'] = np.mean([run[r] for run in runs])
+            assert np.std([run[r] for run in runs], ddof=1) / 10**0.5 < 0.03
     steps = np.diff(np.round([table[str(r)]['$m=8$'] for r in (1, 2, 4, 8, 16)], 2))
     assert round(min(steps), 2) == 0.06 and round(max(steps), 2) == 0.13
     # sampled extraction: chance of success in r draws
@@ -571,6 +574,35 @@ def augmentation():
 
 # ---- hallucination
 
+@checks('ex-learn-diversity')
+def many_tasks():
+    """The saving of a mixture of M tasks for one weight and two examples: bounded by ln(1 + chi2 / M), close to chi2 / 2M when M is large."""
+    rng, x = np.random.default_rng(0), np.array([0.6, 0.8])
+    axis, nodes = np.linspace(-12, 12, 81), np.linspace(-12, 12, 121)
+    y = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    area = (axis[1] - axis[0]) ** 2
+
+    def likelihood(w):
+        return np.exp(-((y - w[..., None, None] * x) ** 2).sum(-1) / 2) / (2 * math.pi)
+
+    weights = np.exp(-(nodes**2) / 2)
+    each = likelihood(nodes)
+    gauss = weights @ each / weights.sum()
+    spread = (weights @ each**2 / weights.sum() / gauss).sum() * area - 1
+    assert abs(1 + spread - np.linalg.det(np.eye(2) + np.outer(x, x))) < 1e-4
+    savings = {}
+    for m in (1, 8, 64):
+        draws = [likelihood(rng.standard_normal(m)).mean(0) for _ in range(50)]
+        savings[m] = np.mean([special.rel_entr(p, gauss).sum() * area for p in draws])
+        assert 0 < savings[m] < math.log1p(spread / m)
+    assert abs(savings[64] / (spread / 128) - 1) < 0.35
+    # E det(I + X'X / s2) of the section's setting: the principal minors are Wishart determinants.
+    total = sum(math.comb(8, k) * math.perm(16, k) * 4**k for k in range(9))
+    assert abs(math.log(total) - 31.4) < 0.05
+    sample = 1 + np.linalg.eigvalsh((lambda z: z.mT @ z)(rng.standard_normal((100_000, 5, 2)))) / 0.25
+    assert abs(sample.prod(-1).mean() / sum(math.comb(2, k) * math.perm(5, k) * 4**k for k in range(3)) - 1) < 0.02
+
+
 @checks('thm-learn-gt', 'eq-learn-gt', 'ex-learn-gtvar')
 def good_turing():
     """All samples of a small distribution, exactly; the variance bound on the same enumeration."""
@@ -598,16 +630,21 @@ def hallucination():
         single = (p * np.exp((documents - 1) * np.log1p(-p))).sum()
         missing = (p * np.exp(documents * np.log1p(-p))).sum()
         assert 0 <= single - missing <= 1 / documents
-        wrong = []
+        wrong, drift, excess = [], [], []
         for _ in range(40):
             truth, counts = rng.integers(options, size=subjects), rng.multinomial(documents, p)
             new, rate = counts == 0, (counts == 1).sum() / documents
             q = np.where(new, rate / new.sum(), (1 - rate) * counts / documents)
+            drift.append(math.sqrt(special.rel_entr([p[new].sum(), p[~new].sum()], [q[new].sum(), q[~new].sum()]).sum() / 2))
+            excess.append(special.rel_entr(p, q).sum())
+            assert 2 * drift[-1] ** 2 <= excess[-1]            # data processing: only membership of the new subjects is kept
             said = rng.choice(subjects, size=20_000, p=q / q.sum())
             fact = np.where(new[said], rng.integers(options, size=20_000), truth[said])
             wrong.append((fact != truth[said]).mean())
         bound = (1 - 1 / options) * (single - 1 / documents)
-        assert np.mean(wrong) >= bound - 3 * np.std(wrong) / 40**0.5
+        assert np.mean(drift) < 0.01 and np.mean(wrong) >= bound - 0.95 * np.mean(drift) - 3 * np.std(wrong) / 40**0.5
+        if s == 1:              # with the whole excess loss in place of the miscalibration the bound says nothing
+            assert abs(np.mean(excess) - 0.34) < 0.01 and bound - 0.95 * np.mean(np.sqrt(np.array(excess) / 2)) < 0
         table[f'{s:g}'] = {'$\\E[N_1]/n$': single, '$\\E[M_0]$': missing, '模拟的 $H$': np.mean(wrong), '界，$q_I(U)=M_0$': bound}
     # The step from loss to calibration: KL(p || q) >= 2 (p(U) - q(U))^2 for random p, q, U.
     for _ in range(200):
@@ -653,13 +690,13 @@ def torch_traps():
     assert not torch.isclose(halves, total / 4)
 
     def kt(dtype):
-        n = torch.tensor(10_000_000, dtype=dtype)
+        n = torch.arange(9_996_000, 10_000_000, 2, dtype=dtype)
         return 2 * torch.lgamma(n / 2 + 0.5) - torch.lgamma(n + 1) - math.log(math.pi)
 
     assert abs(torch.lgamma(torch.tensor(1e7, dtype=F64)) / 1.5e8 - 1) < 0.02
     big = torch.lgamma(torch.tensor(1e7))
     assert torch.nextafter(big, torch.tensor(math.inf)) - big == 16
-    assert 3 < abs(kt(torch.float32).double() - kt(F64)) < 100
+    assert 11 < (kt(torch.float32).double() - kt(F64)).abs().max() < 20
     tiny = torch.full((3,), -800.0, dtype=F64)
     assert (tiny.exp() / tiny.exp().sum()).isnan().all() and torch.isclose(torch.logsumexp(tiny, 0), torch.tensor(-800 + math.log(3), dtype=F64))
     x = torch.randn(3, 7, dtype=F64)
