@@ -47,5 +47,5 @@ def figure():
     right.set_ylim(2e-5, 60)
     right.set_xlabel('预训练任务数 $M$')
     right.set_ylabel('误差 $\\mathrm{E}\\Vert\\hat w-w\\Vert^2$')
-    right.legend(loc='lower left', fontsize=9)
+    right.legend(loc=(0.02, 0.385), fontsize=9)
     return fig
