@@ -5,7 +5,7 @@ import numpy as np
 
 from figures import style
 
-LAWS = {'重拟合': (482.01, 2085.43, 0.3478, 0.3658), '原文法三': (406.4, 410.7, 0.3392, 0.2849)}   # A, B, alpha, beta
+LAWS = {'重拟合': (482.01, 2085.43, 0.3478, 0.3658), 'TeX 源': (406.4, 410.7, 0.3392, 0.2849)}   # A, B, alpha, beta
 OMEGA = 47491                   # total = non-embedding + OMEGA * non-embedding^(1/3), fitted by Pearce and Song
 RANGE = (768, 1.5e9)            # non-embedding sizes of Kaplan et al.
 
@@ -30,13 +30,13 @@ def figure():
     fig, ax = plt.subplots(figsize=style.WIDE)
     n = np.geomspace(1e2, 1e12, 600)
     for i, (name, law) in enumerate(LAWS.items()):
-        ax.plot(n, exponent(law, n), color=f'C{i}', linestyle=('-', '--')[i], label=f'由{name}的律算出')
+        ax.plot(n, exponent(law, n), color=f'C{i}', linestyle=('-', '--')[i], label=f'{name}的常数')
         ax.axhline(law[3] / (law[2] + law[3]), color=f'C{i}', linewidth=0.8, linestyle=':')
     ax.axhline(0.73, color=style.ink(), linewidth=1, label='Kaplan 等的 0.73')
     ax.axvspan(*RANGE, color=style.tint(style.muted()), linewidth=0)
     ax.set_xscale('log')
     ax.set_ylim(0.4, 1.02)
-    ax.set_xlabel('非嵌入参数量 $N_{\\backslash E}$（灰底：Kaplan 等的范围）')
-    style.ylabel(ax, '局部指数 $\\mathrm{d}\\ln N_{\\backslash E}^\\star/\\mathrm{d}\\ln C_{\\backslash E}$')
+    ax.set_xlabel('非嵌入参数量 $M$（灰底：Kaplan 等的范围）')
+    style.ylabel(ax, '局部指数 $\\mathrm{d}\\ln M/\\mathrm{d}\\ln C_M$')
     ax.legend(fontsize=9, loc='upper right')
     return fig
