@@ -317,7 +317,7 @@ def same_text_three_ways():
             found = {order: bits(first, second, order, size) for order in range(7)}
             order = min(found, key=found.get)
             rows[f'{name}，{way}'] = {
-                '前文 $k$': order, '词表': size, 'token 数': len(second), '困惑度': 2 ** (found[order] / len(second)),
+                '$k$': order, 'token 数': len(second), '困惑度': 2 ** (found[order] / len(second)),
                 'bpb': found[order] / len(test.encode()),
             }
     # The models are distributions: they sum to one over the vocabulary after any context.
