@@ -241,39 +241,45 @@ def two_models():
     return {name: (x.repeat_interleave(lengths).mean().item(), x.mean().item()) for name, x in losses.items()}
 
 
-WORKER = '''
-import sys, torch, torch.distributed as dist
-from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel as DDP
-torch.set_num_threads(1)
-rank, where = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group('gloo', init_method='file://' + where, rank=rank, world_size=2)
-torch.manual_seed(0)
-x, y = torch.randn(44, 5, dtype=torch.float64), torch.randint(0, 7, (44,))
-model = torch.nn.Linear(5, 7, bias=False, dtype=torch.float64)
-F.cross_entropy(model(x), y).backward()
-whole = model.weight.grad.clone()
-mine = slice(0, 4) if rank == 0 else slice(4, 44)
-for scale, ratio in ((2 / 44, 1.0), (1 / 44, 0.5)):
-    model.zero_grad()
-    wrapped = DDP(model)
-    (scale * F.cross_entropy(wrapped(x[mine]), y[mine], reduction='sum')).backward()
-    torch.testing.assert_close(model.weight.grad, ratio * whole)
-model.zero_grad()
-F.cross_entropy(DDP(model)(x[mine]), y[mine]).backward()
-assert not torch.allclose(model.weight.grad, whole, rtol=1e-2)
-dist.destroy_process_group()
-'''
+RANK = """
+def run(rank, meet):
+    import torch
+    from torch import distributed
+    from torch.nn import functional as F
+
+    distributed.init_process_group('gloo', init_method='file://' + meet, rank=rank, world_size=2)
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(n, 5, dtype=torch.float64, generator=generator) for n in (44, 7))
+    y = torch.randint(0, 7, (44,), generator=generator)
+    model = torch.nn.Linear(5, 7, bias=False, dtype=torch.float64)
+    model.weight.data.copy_(w)
+    wrapped = torch.nn.parallel.DistributedDataParallel(model)
+    mine, found = slice(0, 4) if rank == 0 else slice(4, 44), []
+    for reduction, scale in (('sum', 2 / 44), ('sum', 1 / 44), ('mean', 1)):
+        model.zero_grad()
+        (scale * F.cross_entropy(wrapped(x[mine]), y[mine], reduction=reduction)).backward()
+        found.append(model.weight.grad.clone())
+    distributed.destroy_process_group()
+    w.requires_grad_()
+    F.cross_entropy(x @ w.T, y).backward()
+    return w.grad, found
+"""
 
 
 @checks('thm-obj-denominator', 'tab-obj-torch')
 def distributed_mean():
-    """Two real processes under DistributedDataParallel: it averages, so the summed loss wants the factor R/T."""
+    """DistributedDataParallel on two ranks, this process and one more: it averages, so the summed loss wants the factor R/T."""
+    names = {}
+    exec(RANK, names)
     with tempfile.TemporaryDirectory() as folder:
-        runs = [subprocess.Popen([sys.executable, '-c', WORKER, str(rank), folder + '/meet'], stderr=subprocess.PIPE) for rank in range(2)]
-        for run in runs:
-            _, errors = run.communicate(timeout=60)
-            assert run.returncode == 0, errors.decode()
+        other = subprocess.Popen([sys.executable, '-c', f'{RANK}\nrun(1, {folder + "/meet"!r})'])
+        try:
+            whole, (right, small, wrong) = names['run'](0, folder + '/meet')
+        finally:
+            other.wait(120)
+    torch.testing.assert_close(right, whole)
+    torch.testing.assert_close(small, whole / 2)
+    assert not torch.allclose(wrong, whole, rtol=1e-2)
 
 
 @checks('thm-obj-denominator', 'eq-obj-bias', 'ex-obj-denominator')
