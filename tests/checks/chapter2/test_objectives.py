@@ -136,7 +136,7 @@ def label_smoothing():
         assert 0 <= cost <= -math.log(1 - eps)
 
 
-@checks('prop-obj-zloss', 'eq-obj-zloss', 'eq-obj-flow', 'fig-obj-zloss')
+@checks('prop-obj-zloss', 'eq-obj-zloss', 'eq-obj-flow', 'eq-obj-plateau', 'fig-obj-zloss')
 def z_loss():
     """Gradient by autograd, stationary points by a root finder, the flow's first integral, a curve of the figure by torch's Adam."""
     zeta, q = 1e-4, distribution(8)
@@ -160,6 +160,21 @@ def z_loss():
     assert abs(z_gap[-1] - math.log(t[-1])) < 0.05 and z_gap[-1] - z_gap[-10] > 1 and abs(plain[-1] - math.log(size * t[-1])) < 0.01
     assert np.ptp(z_gap[(t > 1e2) & (t < 1e4)]) < 0.3            # the plateau
     assert abs(smooth[-1] - 9.1) < 0.05
+    # The plateau: integrate the two-variable flow at other settings, compare the time at which each gap is reached.
+    for many, small in ((1000, 1e-2), (1000, 1e-4), (30_000, 1e-3)):
+        beta = (many - 1) / (2 * small)
+        first = optimize.brentq(lambda g, b=beta: g * math.exp(g) - b, 0, 30)
+
+        def pair(_, state, n=many, w=small):
+            top = np.logaddexp(state[0], state[1] + math.log(n - 1))
+            return 1 - (1 + 2 * w * top) * np.exp(state[0] - top), -(1 + 2 * w * top) * np.exp(state[1] - top)
+
+        times = beta * np.array([0.01, 0.1, 1, 10, 100])
+        gap = np.subtract(*integrate.solve_ivp(pair, (0, times[-1]), (0.0, 0.0), method='BDF', t_eval=times, rtol=1e-7, atol=1e-9).y)
+        clock = np.exp(gap) + beta * gap - math.exp(first) - beta * first
+        assert np.all(abs(clock - times) < 0.02 * (times + beta))
+        if (many, small) == (1000, 1e-2):
+            assert abs(first - 8.66) < 0.005 and abs(gap[2] - 9.51) < 0.01
     # The full flow of all the logits agrees with the two of the figure.
     n, weight = 12, 0.05
 
@@ -568,7 +583,19 @@ def fill_in_the_middle():
     a, b = np.sort(rng.random((2, 400_000)), axis=0)
     assert abs(a.mean() - 1 / 3) < 2e-3 and abs((b - a).mean() - 1 / 3) < 2e-3
     assert abs(2 * 30e9 * 1e12 / (6 * 3e9 * 1e12) - 3.3) < 0.04 and 16 * 4 * 1e12 == 64e12        # the design exercise
-    assert abs(0.5 + 0.5 / 3 - 0.667) < 5e-4 and abs(0.1 + 0.9 / 3 - 0.4) < 1e-12
+    # Conditioning sets, counted: a token is left-to-right when it is predicted from everything before it and nothing else.
+    def faithful(order, i, j, length):
+        parts = {'P': range(i), 'M': range(i, j), 'S': range(j, length)}
+        stream = [t for name in order for t in parts[name]]
+        return sum(set(stream[:k]) == set(range(t)) for k, t in enumerate(stream))
+
+    length, rates = 30, {}
+    for order in ('PSM', 'SPM'):
+        pairs = [(i, j) for i in range(1, length) for j in range(i + 1, length)]       # three parts that are not empty
+        rates[order] = np.mean([faithful(order, i, j, length) / length for i, j in pairs])
+    assert abs(rates['PSM'] - 1 / 3) < 1e-9 and rates['SPM'] == 0
+    assert abs(0.5 + 0.5 * rates['PSM'] - 0.667) < 5e-4 and abs(0.1 + 0.9 * rates['PSM'] - 0.4) < 1e-9
+    assert abs(0.5 + 0.25 * rates['PSM'] + 0.25 * rates['SPM'] - 0.583) < 5e-4
 
 
 @checks('tab-obj-budget', 'eq-obj-budget')
@@ -586,7 +613,7 @@ def denoising_budget():
         '前缀语言模型，前缀占 3/4': {'$\\phi$': len(document[prefix:]) / len(document)},
         '片段去噪，常规': {'$\\phi$': spans(0.15, 3)},
         '片段去噪，高比例': {'$\\phi$': spans(0.5, 3)},
-        '片段去噪，长片段': {'$\\phi$': spans(0.5, 32)},
+        '片段去噪，长片段': {'$\\phi$': spans(0.15, 64)},
     }
 
 
