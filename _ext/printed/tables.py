@@ -81,5 +81,6 @@ class TableWidths(SphinxPostTransform):
                     spec['colwidth'] = round(10 * (wide + GAP))
                 table['classes'] = [one for one in table['classes'] if one != 'colwidths-auto'] + ['colwidths-given']
             lines = sum(max(ceil(s.text / (wide or 1)) for s, wide in zip(row, widths, strict=True)) for row in sizes)
+            table['lines'] = lines
             if lines > TALL and 'longtable' not in table['classes']:
                 table['classes'].append('longtable')
