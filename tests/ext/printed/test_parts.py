@@ -65,6 +65,13 @@ def test_small_tables_ask_for_little_room(project):
     assert 3 <= lines <= 12
 
 
+def test_a_heading_stays_with_the_table_below_it(project):
+    made = project(['printed'], {**FILES, 'terms.md': '# 术语\n\n:::{glossary}\n注意力\n  文。\n\n键\n  文。\n:::\n\n## 只有表\n\n| 甲 | 乙 |\n|---|---|\n| 1 | 2 |\n'}).build('latex')
+    tex = next(made.outdir.glob('*.tex')).read_text(encoding='utf-8')
+    assert re.search(r'\\BookTableRoom\{5\}\s*\\section\{只有表\}', tex)
+    assert tex.count(r'\BookTableLines{0}') == 1
+
+
 URLS = {
     'index.md': '# 书\n\n```{toctree}\n:numbered: 2\n\none\ntwo\n```\n',
     'one.md': '# 甲章\n\n见 [官方说明](https://example.org/a_b?x=1)，注。[^own]\n\n原文 <https://example.org/plain>，{torch}`nn.LayerNorm`。\n\n[^own]: 作者的脚注。\n',
