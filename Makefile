@@ -15,7 +15,7 @@ BOOK     := llm-tutorial
 BIN      := $(VENV)/bin
 # -n: 未解析的引用也告警；-W: 告警即错误；--keep-going: 一次列全。
 SPHINX   := $(BIN)/python -m sphinx -n -W --keep-going -j $(JOBS) -c . -d $(BUILD)/doctrees
-RUNTESTS := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+RUNTESTS := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 .PHONY: help html latexpdf epub student live lint test bench lock inventory system clean
 

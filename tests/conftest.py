@@ -124,18 +124,25 @@ def make(tmp_path_factory):
 FIRST = ('tests/book/test_readthedocs.py', 'checks', 'tests/print/test_book_student.py', 'tests/web/test_accessibility.py', 'tests/web/test_search.py')
 
 
+def _group(nodeid):
+    path = nodeid.split('::')[0]
+    return 'checks' if path.startswith('tests/checks/') or path == 'tests/book/test_mutation.py' else path
+
+
 def pytest_collection_modifyitems(items):
-    """Each file is run by one process (``-n 2 --dist loadgroup``), since its fixtures are expensive."""
-    def group(item):
-        path = item.path.relative_to(ROOT).as_posix()
-        return 'checks' if path.startswith('tests/checks/') or path == 'tests/book/test_mutation.py' else path
+    items.sort(key=lambda item: FIRST.index(_group(item.nodeid)) if _group(item.nodeid) in FIRST else len(FIRST))
 
-    def place(item):
-        return FIRST.index(group(item)) if group(item) in FIRST else len(FIRST)
 
-    items.sort(key=place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each file is run by one process, since its fixtures are expensive; longest first, as sorted above."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group(nodeid)
+
+    return ByGroup(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):
