@@ -15,7 +15,7 @@ BOOK     := llm-tutorial
 BIN      := $(VENV)/bin
 # -n: 未解析的引用也告警；-W: 告警即错误；--keep-going: 一次列全。
 SPHINX   := $(BIN)/python -m sphinx -n -W --keep-going -j $(JOBS) -c . -d $(BUILD)/doctrees
-RUNTESTS := $(BIN)/python -m pytest
+RUNTESTS := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 .PHONY: help html latexpdf epub student live lint test bench lock inventory system clean
 
@@ -57,7 +57,7 @@ test: $(VENV)/.test ## 运行全部测试（在 Debian/Ubuntu 上以 root 运行
 	@tools/system --if-root
 	$(RUNTESTS) $(ARGS)
 
-bench: $(VENV)/.bench ## 与原样的 Sphinx + MathJax 并排量字节、时间与搜索（ARGS=pdf 也量排版）
+bench: $(VENV)/.bench ## 与原样的 Sphinx + MathJax 并排量字节、时间与搜索；装有 TeX 时也量排版
 	@tools/need chromium
 	@PYTHONPATH=tools $(BIN)/python -m bench $(ARGS)
 

@@ -65,6 +65,13 @@
     };
   }
 
+  /** The query, then other names that the glossary has for the same thing: who asks for KV cache also wants KV 缓存. */
+  function parsed(text) {
+    const same = index.terms.filter((names) => names.some((name) => bare(name) === bare(text))).flat();
+    const others = [...new Set(same)].filter((name) => bare(name) !== bare(text));
+    return [parse(text), ...others.map((name) => ({ ...parse(name), other: true }))];
+  }
+
   /* ---- which pages ---- */
 
   /** The 32 bits that _ext/search_zh/sets.py gives a word. */
@@ -159,7 +166,7 @@
     else if (!missing) score += 40;
     else if (!score && missing === query.stems.length) return null;
     else score += 20 * (1 - missing / query.stems.length);
-    return { record, page, defines, exact: hits + inTitle > 0, whole: !missing, score: score * WEIGHTS[record.kind] };
+    return { record, page, query, defines, exact: hits + inTitle > 0, whole: !missing, score: score * WEIGHTS[record.kind] * (query.other ? 0.9 : 1) };
   }
 
   /** Of the hits on one page the best of each kind speaks for the others; a glossary term of that very name speaks for itself. */
@@ -172,6 +179,16 @@
       else groups.set(key, { ...hit, kind, others: [] });
     }
     return [...groups.values()];
+  }
+
+  /** Results of all names together: what two of them find is shown once, where it answers better. */
+  function together(hits) {
+    const seen = new Map();
+    for (const hit of hits.sort((a, b) => b.score - a.score)) {
+      const key = `${hit.page} ${hit.kind} ${hit.kind === KINDS.term ? hit.record.anchor : ""}`;
+      if (!seen.has(key)) seen.set(key, hit);
+    }
+    return [...seen.values()];
   }
 
   async function search(query, pages, complete, refused) {
@@ -236,7 +253,8 @@
 
   const address = (hit) => ROOT + index.pages[hit.page][1] + (hit.record.anchor ? `#${hit.record.anchor}` : "");
 
-  function entry(hit, query) {
+  function entry(hit) {
+    const { query } = hit;
     const [, , number, title] = index.pages[hit.page];
     const link = element("a", { href: address(hit), class: "hit-link" },
       element("span", { class: `hit-kind hit-${hit.record.kind}` }, hit.kind), element("span", { class: "hit-title" }, ...marked(heading(hit), query)));
@@ -271,25 +289,33 @@
       if (!text) { list.replaceChildren(); status.textContent = ""; return; }
       try {
         await prepare();
-        const query = parse(text);
-        const refused = new Set();
-        const hits = [];
-        let complete = true, pages = [], from = 0;
-        for (let known = -1; query.terms.length && !hits.length && refused.size > known;) {
-          known = refused.size;
-          ({ complete, pages } = candidates(query, refused));
-          for (from = 0; from < pages.length && !(dialog && hits.length); from += BATCH) {
-            hits.push(...await search(query, pages.slice(from, from + BATCH), complete, refused));
-            if (mine !== turn) return; // the reader has typed on
-            hits.sort((a, b) => b.score - a.score);
-            list.replaceChildren(...hits.map((hit) => entry(hit, query)));
+        const all = new Set();
+        const others = [];
+        let hits = [], complete = false, more = false;
+        for (const query of parsed(text)) {
+          const refused = new Set();
+          const before = hits;
+          let own = [], whole = true, pages = [], from = 0;
+          for (let known = -1; query.terms.length && !own.length && refused.size > known;) {
+            known = refused.size;
+            ({ complete: whole, pages } = candidates(query, refused));
+            if (query.other && !whole) pages = []; // another name is no reason for half an answer
+            for (from = 0; from < pages.length && !(dialog && own.length); from += BATCH) {
+              own = [...own, ...await search(query, pages.slice(from, from + BATCH), whole, refused)];
+              if (mine !== turn) return; // the reader has typed on
+              hits = together([...before, ...own]);
+              list.replaceChildren(...hits.map(entry));
+            }
           }
+          pages.filter((page) => !refused.has(page)).forEach((page) => all.add(page));
+          complete ||= whole && own.length > 0;
+          more ||= dialog && from < pages.length;
+          if (query.other && own.length) others.push(query.text);
         }
         if (!hits.length) list.replaceChildren();
-        pages = pages.filter((page) => !refused.has(page));
-        const more = dialog && from < pages.length;
-        if (more) list.append(element("li", { class: "hit" }, element("a", { href: `${form.action}?q=${encodeURIComponent(text)}` }, `在全部 ${pages.length} 页中查看`)));
-        status.textContent = !hits.length ? `没有找到“${text}”。` : `${complete ? "" : "没有一页包含全部词语，以下最接近："}${pages.length} 页，${hits.length} 条结果${more ? `（先列出最相关的几页）` : ""}`;
+        if (more) list.append(element("li", { class: "hit" }, element("a", { href: `${form.action}?q=${encodeURIComponent(text)}` }, `在全部 ${all.size} 页中查看`)));
+        status.textContent = !hits.length ? `没有找到“${text}”。` : `${complete ? "" : "没有一页包含全部词语，以下最接近："}${all.size} 页，${hits.length} 条结果`
+          + `${others.length ? `，包括“${others.join("”“")}”` : ""}${more ? `（先列出最相关的几页）` : ""}`;
       } catch (error) {
         if (mine === turn) status.textContent = "搜索数据没有载入，请检查网络后重试。";
       }

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from filelock import FileLock
 from sphinx.application import Sphinx
 from sphinx.util.console import strip_escape_sequences
 from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -96,28 +97,60 @@ def project(tmp_path):
 
 @pytest.fixture(scope='session')
 def make(tmp_path_factory):
-    """``make('html')`` -> folder of the real book, made once per session by the README's command."""
-    build = tmp_path_factory.mktemp('book')
-    done: dict[str, Path] = {}
+    """``make('html')`` -> folder of the real book, made once per session by the README's command, for all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    build = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base) / 'book'
+    build.mkdir(exist_ok=True)
 
     def run(target: str) -> Path:
-        if target not in done:
-            env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
-            result = subprocess.run(['make', target, f'BUILD={build}'], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-            if result.returncode:
-                pytest.fail(f'make {target} 失败：\n{result.stdout[-2000:]}\n{result.stderr[-6000:]}')
-            done[target] = build / {'latexpdf': 'latex'}.get(target, target)
-        return done[target]
+        if target == 'student':
+            run('html')             # draws the figures, which both need
+        # One build at a time where they share what was read: all but the student edition.
+        with FileLock(build / ('student.lock' if target == 'student' else 'book.lock')):
+            done = build / f'{target}.done'
+            if not done.exists():
+                env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
+                result = subprocess.run(['make', target, f'BUILD={build}'], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+                if result.returncode:
+                    pytest.fail(f'make {target} 失败：\n{result.stdout[-2000:]}\n{result.stderr[-6000:]}')
+                done.touch()
+        return build / {'latexpdf': 'latex'}.get(target, target)
 
     return run
 
 
+# What takes long or has to wait begins first, so that no process is left with it at the end. The checks run in one process:
+# their results are kept there, and the proof that they can fail needs them all.
+FIRST = ('tests/book/test_readthedocs.py', 'checks', 'tests/print/test_book_student.py', 'tests/web/test_accessibility.py', 'tests/web/test_search.py')
+
+
+def _group(nodeid):
+    path = nodeid.split('::')[0]
+    return 'checks' if path.startswith('tests/checks/') or path == 'tests/book/test_mutation.py' else path
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(_group(item.nodeid)) if _group(item.nodeid) in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each file is run by one process, since its fixtures are expensive; longest first, as sorted above."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group(nodeid)
+
+    return ByGroup(config, log)
+
+
 def pytest_terminal_summary(terminalreporter):
     """End with what could not run, and the one command that would let it run."""
-    from parts import COMMAND, MISSING
+    from parts import COMMAND, missing
 
-    if MISSING:
+    if found := missing(str(report.longrepr) for report in terminalreporter.stats.get('skipped', ())):
         terminalreporter.section('没有运行的测试')
-        for program, count in sorted(MISSING.items()):
+        for program, count in sorted(found.items()):
             terminalreporter.line(f'{program}: {count} 项')
         terminalreporter.line(f'装齐后再运行：{COMMAND}')

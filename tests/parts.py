@@ -7,12 +7,14 @@ command that installs them all. With ``CI`` set nothing may be skipped for that 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
 COMMAND = 'sudo make system'
-MISSING: dict[str, int] = {}
 
 
 def require(*programs: str) -> None:
@@ -20,9 +22,12 @@ def require(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if not missing:
         return
-    for program in missing:
-        MISSING[program] = MISSING.get(program, 0) + 1
     reason = f'缺少 {"、".join(missing)}；安装：{COMMAND}'
     if os.environ.get('CI'):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def missing(reasons: Iterable[str]) -> Counter[str]:
+    """Program -> tests that were skipped for it, from what the skipped tests gave as their reasons (they may have run in other processes)."""
+    return Counter(program for reason in reasons if (found := re.search(f'缺少 (.+?)；安装：{COMMAND}', reason)) for program in found[1].split('、'))

@@ -46,5 +46,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_post_transform(Unwrap)
     app.connect('config-inited', speak_for)
     app.connect('env-get-updated', settle, priority=950)
+    app.add_latex_package('multicol')     # the works of a chapter
     app.add_css_file('checks.css')
     return {'version': '1', 'env_version': 1, 'parallel_read_safe': True, 'parallel_write_safe': True}

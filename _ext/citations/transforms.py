@@ -7,10 +7,11 @@ from pybtex.richtext import Text
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinxcontrib.bibtex.citation_target import parse_citation_targets
-from sphinxcontrib.bibtex.domain import BibtexDomain
+from sphinxcontrib.bibtex.domain import BibtexDomain, Citation
 from sphinxcontrib.bibtex.nodes import raw_latex
 
 from .nodes import chapter_references, reference_entry
+from .style import stop_after
 
 # before, between, after
 SEPARATORS = {'p': ('（', '；', '）'), 'alp': ('', '；', ''), **dict.fromkeys(('t', 'author', 'year'), ('', '、', ''))}
@@ -53,14 +54,23 @@ class Fill(SphinxPostTransform):
         if not citations:
             return nodes.paragraph('', '本章没有引用文献。')
         if self.env._app.builder.format == 'latex':
-            # On paper the full entries stand once, at the end of the book.
-            xref = addnodes.pending_xref(
-                '', nodes.inline(), refdomain='cite', reftype='t', reftarget=','.join(one.key for one in citations), refdoc=docname,
-            )
-            return nodes.paragraph('', '', xref, nodes.Text('。'), classes=['chapter-references'])
+            # On paper the full entries stand once, at the end of the book: here author, year and title of each, in two columns.
+            raw = ('\n\n\\begin{multicols}{2}\\footnotesize\\setlength{\\parskip}{2pt}', '\\end{multicols}\n\n')
+            begin, end = (nodes.raw('', tex, format='latex') for tex in raw)
+            return nodes.container('', begin, *(self.short(one, docname) for one in citations), end, classes=['chapter-references'])
         return nodes.container('', *(
             reference_entry('', BibtexDomain.backend.paragraph(one.formatted_entry)) for one in citations
         ), classes=['chapter-references'])
+
+
+    def short(self, citation: Citation, docname: str) -> reference_entry:
+        xref = addnodes.pending_xref('', nodes.inline(), refdomain='cite', reftype='t', reftarget=citation.key, refdoc=docname)
+        title = title_of(self.env.domains['cite'], citation)
+        return reference_entry('', nodes.paragraph('', '', xref, nodes.Text(f'。{title}{stop_after(title)}')), ids=[], docname=docname)
+
+
+def title_of(cite: BibtexDomain, citation: Citation) -> str:
+    return str(Text.from_latex(cite.bibdata.data.entries[citation.key].fields['title']))
 
 
 class Unwrap(SphinxPostTransform):
@@ -81,12 +91,10 @@ class Unwrap(SphinxPostTransform):
     def name_works(self) -> None:
         """What a pointing device shows over a citation is the name of the work; the whole entry, again and again, would weigh on the page."""
         cite = self.env.domains['cite']
-        works = {
-            citation.citation_id: Text.from_latex(cite.bibdata.data.entries[citation.key].fields['title']) for citation in cite.citations
-        }
+        works = {citation.citation_id: title_of(cite, citation) for citation in cite.citations}
         for node in self.document.findall(nodes.reference):
             if work := works.get(node.get('refid') or node.get('refuri', '').partition('#')[2]):
-                node['reftitle'] = str(work)
+                node['reftitle'] = work
 
     def settle_link(self, node: raw_latex) -> None:
         """A link fit for print: not expanded too early in a caption, and with the blank before it, which xeCJK drops before a command."""

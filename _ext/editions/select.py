@@ -23,9 +23,27 @@ class WithoutAnswers(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         if self.config.edition != 'student':
             return
+        asked_inside: set[tuple[str, str]] = set()
         for node in list(self.document.findall(block)):
             if node['kind'] in WITHHELD and node.parent is not None:
+                asked_inside |= {note_of(mark) for mark in node.findall(nodes.footnote_reference)}
                 node.parent.remove(node)
+        self.remove_notes(asked_inside)
+
+    def remove_notes(self, asked_inside: set[tuple[str, str]]) -> None:
+        """Footnotes stand at the end of the page: those that only what is gone asked for go with it, and the line above them with the last."""
+        marks = list(self.document.findall(nodes.footnote_reference))
+        left, ids = {note_of(mark) for mark in marks}, {one for mark in marks for one in mark['ids']}
+        for note in list(self.document.findall(nodes.footnote)):
+            keys = {(note['docname'], one) for one in note['ids']}
+            if keys & left:
+                note['backrefs'] = [one for one in note['backrefs'] if one in ids]
+            elif keys & asked_inside:
+                note.parent.remove(note)
+        for line in list(self.document.findall(nodes.transition)):
+            following = line.parent[line.parent.index(line) + 1:]
+            if 'footnotes' in line['classes'] and not any(isinstance(one, nodes.footnote) for one in following):
+                line.parent.remove(line)
 
 
 class WithoutReturnLinks(SphinxPostTransform):
@@ -39,6 +57,10 @@ class WithoutReturnLinks(SphinxPostTransform):
         for line in list(self.document.findall(nodes.paragraph)):
             if 'block-link' in line['classes']:
                 line.parent.remove(line)
+
+
+def note_of(mark: nodes.footnote_reference) -> tuple[str, str]:
+    return mark['docname'], mark.get('refid', '')
 
 
 class AnswersOnly(SphinxPostTransform):
@@ -75,6 +97,8 @@ class AnswersOnly(SphinxPostTransform):
                 title = child.next_node(nodes.title)
                 child.children = [title, *(one for one in self.keep(child) if one is not title)]
                 yield child
+            elif isinstance(child, nodes.footnote):
+                yield child         # printed where an exercise or solution asks for it
             elif isinstance(child, block) and child['kind'] == 'exercise':
                 yield child
                 if child['label'] in self.solutions:

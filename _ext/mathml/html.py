@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parents[2] / '_static'
 TEX_FOLDER = '_tex'
+# By a script, because browsers refuse to preload a font from file:// and say so on the console; there the style sheet's request is enough.
+PRELOAD = (
+    '<script>if (location.protocol !== "file:") document.head.append(Object.assign(document.createElement("link"), '
+    '{rel: "preload", as: "font", type: "font/woff2", crossOrigin: "anonymous", href: "%s"}))</script>'
+)
 
 
 def _mathml(self: HTML5Translator, node: nodes.Element) -> str:
@@ -95,10 +100,7 @@ def complete_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
         write_tex(app, pagename, doctree)
         tex = context['pathto'](f'{TEX_FOLDER}/{pagename}.js', resource=True)
         context['metatags'] = context.get('metatags', '') + f'\n<meta name="book-tex" content="{tex}" />'
-        href = context['pathto'](f'_static/{font.FILE}', resource=True)
-        context['metatags'] += (
-            f'\n<link rel="preload" href="{href}" as="font" type="font/woff2" crossorigin="anonymous" />'
-        )
+        context['metatags'] += '\n' + PRELOAD % context['pathto'](f'_static/{font.FILE}', resource=True)
     title = app.env.titles.get(pagename)
     if title is not None and next(title.findall(title_math), None) is not None:
         context['title'] = escape(title.astext())

@@ -17,6 +17,7 @@ from . import answers
 from .index import SubjectIndex
 from .structure import BookMatter
 from .tables import TableWidths
+from .urls import Addresses
 from .writer import BookTranslator
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-# Type size and page grow together, so that lines break alike on both.
-PAPERS = {'a4': ('a4paper', '5'), 'b5': ('b5paper', '-5')}
+# Type and page grow together: lines hold as many characters on both. ctex has no name for 9pt; extsizes takes it from the class's options.
+PAPERS = {
+    'a4': ({'papersize': 'a4paper', 'pointsize': '10pt'}, 'zihao=5', ''),
+    'b5': ({'papersize': 'b5paper', 'pointsize': '9pt'}, 'zihao=false', '\\usepackage{extsizes}\n'),
+}
 
 ELEMENTS = {
-    'pointsize': '10pt',
     'fontenc': '',
     'fontpkg': r'\usepackage{printed}',
     'geometry': r'\usepackage{geometry}',
@@ -51,8 +54,9 @@ def configure(app: Sphinx, config: Config) -> None:
     """Defaults that the project's own ``latex_*`` values may override."""
     if config.printed_paper not in PAPERS:
         raise ConfigError(f'没有为纸张“{config.printed_paper}”准备的版式：可用 {"、".join(PAPERS)}')
-    paper, size = PAPERS[config.printed_paper]
-    elements = {**ELEMENTS, 'papersize': paper, 'extraclassoptions': f'fontset=none,openright,scheme=chinese,zihao={size}'}
+    paper, size, before = PAPERS[config.printed_paper]
+    elements = {**ELEMENTS, **paper, 'extraclassoptions': f'fontset=none,openright,scheme=chinese,{size}'}
+    elements['fontpkg'] = before + elements['fontpkg']
     for name, text in (('BookSubtitle', config.printed_subtitle), ('BookNotice', '\n\n'.join(config.printed_notice))):
         elements['fontpkg'] += '\n\\newcommand{\\%s}{%s}' % (name, texescape.escape(text, 'xelatex'))
     config.latex_engine = 'xelatex'
@@ -75,4 +79,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_post_transform(answers.MoveAnswers)
     app.add_post_transform(SubjectIndex)
     app.add_post_transform(TableWidths)
+    app.add_post_transform(Addresses)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LINE = 42.0             # em in a line of text
 GAP = 1.2               # em between two columns
+HEADING = 3             # lines that a heading takes
 TALL = 30               # lines of a table that need not stay on one page
 
 WIDE = re.compile('[\u2e80-\uffdc—…“”‘’]')
@@ -81,5 +82,21 @@ class TableWidths(SphinxPostTransform):
                     spec['colwidth'] = round(10 * (wide + GAP))
                 table['classes'] = [one for one in table['classes'] if one != 'colwidths-auto'] + ['colwidths-given']
             lines = sum(max(ceil(s.text / (wide or 1)) for s, wide in zip(row, widths, strict=True)) for row in sizes)
+            table['lines'] = lines
             if lines > TALL and 'longtable' not in table['classes']:
                 table['classes'].append('longtable')
+        for parent, section, table in list(opening(self.document)):
+            # The heading goes with the table: asked for below the heading, the room would part them.
+            parent.insert(parent.children.index(section), nodes.raw('', r'\BookTableRoom{%d}' % (table['lines'] + HEADING), format='latex'))
+            table['lines'] = 0
+
+
+def opening(node: nodes.Element) -> Iterator[tuple[nodes.Element, nodes.section, nodes.table]]:
+    """Sections that begin with a table, and what holds them. Walks down, for the reason given in ``structure``."""
+    for child in node.children:
+        if isinstance(child, nodes.section):
+            first = next((one for one in child.children if not isinstance(one, (nodes.title, nodes.Invisible))), None)
+            if isinstance(first, nodes.table) and first.get('lines'):
+                yield node, child, first
+        if isinstance(child, nodes.Element):
+            yield from opening(child)

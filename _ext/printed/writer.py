@@ -40,7 +40,7 @@ class BookTranslator(LaTeXTranslator):
         super().visit_figure(node)
 
     def depart_table(self, node: Element) -> None:
-        self.body.append('\n\\BookNumber{table}{%s}' % self.own_number(node))
+        self.body.append('\n\\BookNumber{table}{%s}\\BookTableLines{%s}' % (self.own_number(node), node.get('lines', 99)))
         super().depart_table(node)
 
     def visit_caption(self, node: Element) -> None:

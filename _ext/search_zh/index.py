@@ -54,19 +54,20 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
         return
     folder = app.outdir / FOLDER
     found = {docname: read_page(path) for docname in reading_order(app) if (path := shard(app.outdir, docname)).exists()}
-    pages, names = [], []
+    pages, names, terms = [], [], []
     language = HanSearch({})
     for docname, records in found.items():
         if not records:
             continue
         page = len(pages)
         names += [[page, name] for record in records for name in named(record)]
+        terms += [group for record in records if record['kind'] == 'term' for group in synonyms(record)]
         text = '\n'.join(f'{" ".join(named(record))} {record["text"]}' for record in records)
         counts = Counter(language.stem(word) for word in language.split(text))
         often = [word for word, count in counts.items() if count >= FREQUENT]
         pages.append([docname, app.builder.get_target_uri(docname), records[0]['number'], records[0]['title'], encode(counts), encode(often)])
     folder.mkdir(exist_ok=True)
-    index = {'bits': BITS, 'pages': pages, 'names': names}
+    index = {'bits': BITS, 'pages': pages, 'names': names, 'terms': terms}
     (folder / 'index.js').write_text(f'bookSearch.index({dumps(index)})\n', encoding='utf-8')
     wanted = {folder / 'index.js', *(shard(app.outdir, docname) for docname in found)}
     for stale in set(folder.rglob('*.js')) - wanted:
@@ -76,6 +77,15 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
 def named(record: dict[str, Any]) -> list[str]:
     """What a reader may call the record."""
     return [name for name in (record['number'], record['title'], *record['names']) if name]
+
+
+def synonyms(record: dict[str, Any]) -> list[list[str]]:
+    """Names of one thing that a glossary entry gives: KV 缓存, KV cache. Of several terms with as many English names each has its own."""
+    terms = record['title'].split('、')
+    english = [name for name in record['names'] if name not in terms]
+    if len(terms) == 1:
+        return [[*terms, *english]] if english else []
+    return [list(pair) for pair in zip(terms, english)] if len(terms) == len(english) else []
 
 
 def reading_order(app: Sphinx) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import answers
 import pytest
 from checks.compare import cell_answer, compare, number_text, plain
-from checks.declared import Book, Declared, assemble, read_book, read_files, read_text
+from checks.declared import Book, Declared, read_book, read_text
 from checks.running import checks_below, disagreements, outcome, values_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,13 +44,16 @@ def mutated_answers(text: str) -> Iterator[tuple[str, str]]:
             yield answer.part, '; '.join([*pieces[:index], f'{answer.part} = {new}' if answer.part else new, *pieces[index + 1:]])
 
 
-def copy_with_answer(thing: Declared, text: str) -> Book:
-    """The book, its source read anew from a copy in which one ``:answer:`` differs."""
+def copy_with_answer(thing: Declared, text: str, book: Book) -> Book:
+    """The book, one thing of it read anew from a copy of its file in which the ``:answer:`` differs; the other files are as they were."""
     path, line = thing.answer_at
     lines = path.read_text(encoding='utf-8').splitlines()
     assert thing.answer in lines[line - 1]
     lines[line - 1] = lines[line - 1].replace(thing.answer, text)
-    return assemble({**read_files(SOURCE), path: read_text(path, '\n'.join(lines))})
+    found, of_solutions = read_text(path, '\n'.join(lines))
+    read = [answer for label, answer, at in of_solutions if (label, at) == (thing.label, line)]
+    read += [one.answer for one in found if one.answer_at == thing.answer_at]
+    return Book({**book.things, thing.label: replace(thing, answer=read[0])}, [])
 
 
 def copies_of_table(thing: Declared, book: Book, value: dict) -> Iterator[tuple[str, Book]]:
@@ -79,7 +82,7 @@ def test_a_changed_answer_fails_its_check():
                 copies = list(copies_of_table(thing, book, one))
             else:
                 parts = one if isinstance(one, dict) else {'': one}
-                copies = [(text, copy_with_answer(thing, text)) for part, text in mutated_answers(thing.answer) if part in parts]
+                copies = [(text, copy_with_answer(thing, text, book)) for part, text in mutated_answers(thing.answer) if part in parts]
             for what, copy in copies:
                 seen += 1
                 if not disagreements(function, value, copy):

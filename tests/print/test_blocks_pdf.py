@@ -126,6 +126,10 @@ BOOK = {
 
 @pytest.fixture(scope='module')
 def pdf(tmp_path_factory):
+    return typeset(tmp_path_factory)
+
+
+def typeset(tmp_path_factory, **config):
     """Text of the PDF, the log, and the file."""
     require('latexmk', 'xelatex', 'pdftotext', 'pdfinfo')
     from tests.conftest import Project
@@ -133,7 +137,7 @@ def pdf(tmp_path_factory):
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
-    made = Project(tmp_path_factory.mktemp('blocks'), ['printed', 'blocks'], version='1').write(BOOK)
+    made = Project(tmp_path_factory.mktemp('blocks'), ['printed', 'blocks'], version='1', **config).write(BOOK)
     (made.src / 'dot.png').write_bytes(
         b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 1, 1, 8, 0, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(b'\0\0')) + chunk(b'IEND', b''))
     made.build('latex')
@@ -206,3 +210,17 @@ def test_a_long_box_breaks_across_pages(pdf):
     pages = [squeezed(page) for page in pdf[0].split('\f')]
     start = next(number for number, page in enumerate(pages) if '定理2.1.1长' in page)
     assert '为了换页而写' in pages[start] and '为了换页而写' in pages[start + 1]
+
+
+def test_on_b5_the_lines_are_as_long_in_characters(tmp_path_factory, pdf):
+    """Page and type grow together, so that what fits on A4 fits on B5."""
+    text, log, path = typeset(tmp_path_factory, printed_paper='b5')
+    size = re.search(r'Page size:\s+([\d.]+) x ([\d.]+)', subprocess.run(['pdfinfo', path], capture_output=True, text=True, check=True).stdout)
+    assert [round(float(one) / 72 * 25.4) for one in size.groups()] == [176, 250]
+    assert not re.findall(r'Missing character|^! ', log, flags=re.MULTILINE)
+    assert [width for width in map(float, re.findall(r'Overfull \\hbox \(([\d.]+)pt', log)) if width > 5] == []
+
+    def longest(page: str) -> int:
+        return max(len(line.strip()) for line in page.splitlines() if '为了换页而写' in line)
+
+    assert abs(longest(text) - longest(pdf[0])) <= 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import axe_playwright_python
 import pytest
 
 AXE = (Path(axe_playwright_python.__file__).parent / 'axe.min.js').read_text(encoding='utf-8')
-PAGES = ['index', 'search', 'genindex', '404', 'chapter1', 'chapter1/self-attention', 'appendix/glossary', 'appendix/exercises', 'appendix/verification']
+# A source page of the checks stands for all of them, a section for all sections.
+PAGES = ['index', 'preface/how-to-read', 'appendix/notation', 'appendix/pytorch', 'appendix/bibliography', '_checks/chapter1/test_chapter1', 'search', 'genindex', '404', 'chapter1', 'chapter1/self-attention', 'appendix/glossary', 'appendix/exercises', 'appendix/verification']
 VIOLATIONS = """() => axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations.flatMap(
   (one) => one.nodes.slice(0, 3).map((node) => `${one.id}: ${node.html.slice(0, 200)}`)))"""
 
@@ -44,3 +46,49 @@ def test_the_first_stop_skips_to_the_text(visit, book_url):
     assert page.evaluate('document.activeElement.getAttribute("href")') == '#main-content'
     page.keyboard.press('Enter')
     assert page.evaluate('location.hash') == '#main-content'
+
+
+# Where each stop of the Tab key is: part of the page, place in the document, place on the screen, whether the focus can be seen.
+STOP = """() => {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  const parts = {skip: '.skip-link, #pst-skip-link', sidebar: '.bd-sidebar-primary, #pst-primary-sidebar', bar: '.bd-header-article', text: '.bd-article', contents: '.bd-sidebar-secondary',
+    nearby: '.prev-next-footer', footer: '.bd-footer-content, .bd-footer'};
+  window.stops ??= [...document.querySelectorAll('*')];
+  const style = getComputedStyle(one);
+  return {
+    part: Object.keys(parts).find((name) => one.closest(parts[name])) ?? one.outerHTML.slice(0, 120),
+    at: stops.indexOf(one), html: one.outerHTML.slice(0, 120), visible: one.checkVisibility({visibilityProperty: true}), tabindex: one.tabIndex,
+    ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 || style.boxShadow !== 'none' || style.textDecorationLine !== 'none',
+  };
+}"""
+
+
+@pytest.mark.parametrize('name', ['index', 'chapter1/multi-head-attention', 'appendix/exercises'])
+def test_the_tab_key_goes_through_the_page_in_order(visit, book_url, name):
+    """In the order of the document, through every part once, never to what is hidden, and back out: no trap."""
+    page = visit(f'{book_url}/{name}.html', height=1000).page
+    seen = []
+    for _ in range(5000):
+        page.keyboard.press('Tab')
+        if (stop := page.evaluate(STOP)) is None or (seen and stop['at'] == seen[0]['at']):
+            break
+        seen.append(stop)
+    else:
+        pytest.fail(f'按了 5000 次 Tab 还没有走完：{seen[-1]}')
+    assert [stop['html'] for stop in seen if not stop['visible'] or stop['tabindex'] > 0] == []
+    assert [stop['html'] for stop in seen if not stop['ring']] == [], '看不出焦点在哪里'
+    places = [stop['at'] for stop in seen]
+    assert places == sorted(places), [(a['html'], b['html']) for a, b in zip(seen, seen[1:]) if a['at'] > b['at']]
+    parts = [part for part, _ in itertools.groupby(stop['part'] for stop in seen)]
+    assert len(parts) == len(set(parts)), parts
+    assert parts[0] == 'skip' and parts.index('sidebar') < parts.index('text')
+
+
+def test_folds_and_preview_by_keyboard(visit, book_url):
+    page = visit(f'{book_url}/chapter1/self-attention.html').page
+    page.locator('details.solution > summary').first.focus()
+    page.keyboard.press('Enter')
+    assert page.locator('details.solution').first.evaluate('one => one.open')
+    page.keyboard.press('Space')
+    assert not page.locator('details.solution').first.evaluate('one => one.open')

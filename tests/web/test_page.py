@@ -102,6 +102,32 @@ def test_quiet_and_within_the_window(visit, book_url, kinds, width):
         assert seen.page.evaluate('document.documentElement.scrollWidth') <= width, name
 
 
+def test_quiet_from_a_file(visit, book, kinds):
+    for name in kinds:
+        seen = visit((book / name).as_uri())
+        seen.page.wait_for_timeout(300)
+        assert seen.errors == [], name
+        assert seen.hosts == set(), name
+
+
+def test_the_math_font_is_fetched_early_and_once(visit, book_url):
+    seen = visit(f'{book_url}/chapter1/self-attention.html')
+    fonts = [url for url in seen.urls if url.endswith('math.woff2')]
+    assert len(fonts) == 1
+    asked_by, start, parsed = seen.page.evaluate("""() => {
+      const font = performance.getEntriesByType('resource').find((one) => one.name.endsWith('math.woff2'));
+      return [font.initiatorType, font.startTime, performance.getEntriesByType('navigation')[0].domInteractive];
+    }""")
+    assert asked_by == 'link' and start < parsed, '由页首的预载取，不等样式表与版面'
+    assert seen.page.evaluate("document.fonts.check('16px \"Book Math\"')")
+
+
+def test_the_math_font_shows_from_a_file(visit, book):
+    page = visit((book / 'chapter1/self-attention.html').as_uri()).page
+    page.evaluate('document.fonts.ready')
+    assert page.evaluate("[...document.fonts].filter((one) => one.family.includes('Book Math')).map((one) => one.status)") == ['loaded']
+
+
 def test_first_view_weighs_little(visit, book_url, book, kinds):
     """All a browser fetches to show a page, compressed as a server would."""
     for name in kinds:

@@ -51,3 +51,26 @@ def test_other_pages_are_left_alone_from_a_file(visit, book):
     assert seen.page.locator('#book-preview').count() == 0 and not any('glossary' in one for one in seen.errors)
     seen.page.locator(KINDS['equation']).locator('visible=true').first.hover()
     seen.page.wait_for_selector('#book-preview')
+
+
+def test_a_touch_follows_the_link_and_shows_nothing(visit, book_url):
+    page = visit(f'{book_url}/{SECTION}', width=390, has_touch=True, is_mobile=True).page
+    link = page.locator(KINDS['equation']).locator('visible=true').first
+    target = link.get_attribute('href')
+    link.tap()
+    page.wait_for_function('(hash) => location.hash === hash', arg=target)
+    page.wait_for_timeout(700)
+    assert page.locator('#book-preview').count() == 0
+    page.locator(KINDS['term']).locator('visible=true').first.tap()
+    page.wait_for_url('**/glossary.html#*')
+    page.wait_for_timeout(700)
+    assert page.locator('#book-preview').count() == 0
+
+
+def test_paper_shows_no_preview(visit, book_url):
+    page = visit(f'{book_url}/{SECTION}').page
+    page.locator(KINDS['equation']).locator('visible=true').first.hover()
+    page.locator('#book-preview').wait_for()
+    page.emulate_media(media='print')
+    assert not page.locator('#book-preview').is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('#book-preview')).display") == 'none'

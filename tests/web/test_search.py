@@ -22,6 +22,7 @@ CORPUS = {
         uses
         attention
         cache
+        decoding
         jacobian
         glossary
         :::
@@ -64,6 +65,11 @@ CORPUS = {
 
         键值缓存随长度线性增长。
         """,
+    'decoding.md': """
+        # 投机解码的验证
+
+        投机解码先起草，再验证。
+        """,
     'jacobian.md': r"""
         # 导数
 
@@ -80,6 +86,13 @@ CORPUS = {
 
         注意力
           attention：加权求和。
+
+        投机解码
+          speculative decoding：先起草后验证。
+
+        键
+        值
+          key, value：两组投影。
         :::
         """,
 }
@@ -137,6 +150,16 @@ def test_best_hit(visit, serve, corpus, query, best):
     assert (hits[0][0].removeprefix('./').split('#')[0], hits[0][1]) == best, hits
 
 
+def test_other_names_of_the_glossary_are_searched_too(visit, serve, corpus):
+    page = visit(f'{serve(corpus)}/search.html').page
+    hits = [(address.removeprefix('./').split('#')[0], kind) for address, kind, _ in ask(page, 'Speculative decoding')]
+    assert hits == [('glossary.html', '术语'), ('decoding.html', '正文')]
+    assert '包括“投机解码”' in page.inner_text('#search-results .search-status')
+    assert page.locator('.hit-title mark').last.inner_text() == '投机解码'
+    ask(page, 'key')
+    assert '包括“键”' in page.inner_text('#search-results .search-status'), '值是另一个词'
+
+
 def test_nothing_is_invented(visit, serve, corpus):
     page = visit(f'{serve(corpus)}/search.html').page
     assert ask(page, '量子') == [] and '没有找到' in page.inner_text('#search-results .search-status')
@@ -161,7 +184,7 @@ def test_the_term_is_marked_in_title_and_snippet(visit, serve, corpus):
     assert set(page.locator('.hit-snippet mark').all_inner_texts()) == {'缩放因子'}
     ask(page, '雅可比')
     assert page.locator('.hit-title mark').first.inner_text() == '雅可比'
-    assert page.locator('.hit').first.inner_text().find('4.1 softmax 的雅可比') >= 0
+    assert page.locator('.hit').first.inner_text().find('5.1 softmax 的雅可比') >= 0
 
 
 def test_one_entry_for_each_page_and_kind(visit, serve, corpus):

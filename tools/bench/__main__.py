@@ -27,7 +27,7 @@ def main() -> None:
         with browser.started() as chromium:
             views = {name: browser.view(chromium, build.html, PAGE) for name, build in both.items()}
             found = {name: searching.measure(chromium, build.html, both['book'].html) for name, build in both.items()}
-        paper = builds.paper(both['book'], 'pdf' in sys.argv[1:])
+        paper = builds.paper(both['book'])
     rows = view_rows(views) + build_rows(both) + search_rows(found) + paper
     print(f'\n样页：{PAGE}；4× 降速的 CPU；文本按 gzip -9 计。倍数 = 对照 ÷ 本书（大于 1 即本书较省）。\n')
     show(rows)

@@ -106,10 +106,8 @@ def formulas(build: Build) -> float:
     return time.perf_counter() - start
 
 
-def paper(build: Build, wanted: bool) -> list[Row]:
-    """Speed of the printed book, where TeX is installed and it is asked for (it takes a minute)."""
-    if not wanted:
-        return []
+def paper(build: Build) -> list[Row]:
+    """Speed of the printed book, where TeX is installed."""
     if not shutil.which('xelatex'):
         print('没有 xelatex，不量 PDF。', file=sys.stderr)
         return []

@@ -119,7 +119,11 @@ def test_print_has_entries_once_and_links_to_them(book):
     book.build('latex')
     tex = next(book.outdir.glob('*.tex')).read_text(encoding='utf-8')
     assert '见\\ \\protect\\hyperlink{cite.bib:cite-team2023first}{Team One' in tex
-    assert tex.count('Attention Is All You Need') == 1
+    entries = tex[tex.index('references-0') if 'references-0' in tex else tex.rindex('cite.bib:cite-press2021train'):]
+    assert entries.count('Attention Is All You Need') == 1
+    for chapter in re.findall(r'\\begin\{multicols\}\{2\}.*?\\end\{multicols\}', tex, flags=re.S):
+        assert chapter.count(r'\hangindent') == chapter.count(r'\protect\hyperlink') > 1, '每条文献一段'
+        assert 'Attention Is All You Need' in chapter
     assert tex.count('\\hypertarget{cite.bib:cite-vaswani2017attention}') == 1
     assert tex.count('\\protect\\hyperlink{cite.bib:cite-vaswani2017attention}') == 5       # three in the text, one for each chapter
 

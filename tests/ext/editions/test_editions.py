@@ -80,6 +80,37 @@ def test_student_edition_has_no_answer_anywhere(project, builder):
     assert '方差' in text
 
 
+NOTE, KEPT, BOTH = '秘密脚注的文字', '正文脚注的文字', '两处共用的脚注'
+NOTES = {
+    **FILES,
+    'a.md': FILES['a.md'].replace(f'{SECRET}：', f'{SECRET}。[^secret]又[^both]：').replace(f'{CLUE}。', f'{CLUE}。[^secret]').replace('求方差。', '求方差。[^kept]')
+        + f'\n        正文。[^both]\n\n        [^secret]: {NOTE}。\n\n        [^kept]: {KEPT}。\n\n        [^both]: {BOTH}。\n',
+    'b.md': FILES['b.md'].replace('略。', '略。[^secret]') + f'\n        [^secret]: {NOTE}。\n',
+}
+
+
+@pytest.mark.parametrize('builder', ['html', 'latex', 'epub', 'text'])
+def test_footnotes_go_with_what_they_belong_to(project, builder):
+    student = project(['blocks', 'search_zh', 'editions'], NOTES).build(builder, edition='student', html_copy_source=False, version='1')
+    assert student.warnings == ''
+    text = everything(student.outdir)
+    assert NOTE not in text
+    assert KEPT in text and BOTH in text
+    if builder == 'html':
+        page = student.read('a.html')
+        assert not set(re.findall(r'href="#([^"]+)"', page)) - set(re.findall(r'id="([^"]+)"', page))
+        assert 'footnotes' not in student.read('b.html'), '没有脚注，也就没有脚注的线'
+
+
+def test_footnotes_stay_in_the_full_book_and_the_answer_book(project):
+    for edition in ('full', 'answers'):
+        made = project(['blocks', 'editions'], NOTES).build('latex', edition=edition)
+        assert made.warnings == ''
+        tex = next(made.outdir.glob('*.tex')).read_text(encoding='utf-8')
+        for text in (NOTE, KEPT, BOTH):
+            assert text in tex, edition
+
+
 def test_numbers_stay_and_links_to_what_is_gone_are_text(project):
     made = project(['blocks', 'editions'], FILES).build('html', edition='student')
     page = made.read('a.html')
