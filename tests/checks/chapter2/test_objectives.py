@@ -116,6 +116,14 @@ def label_smoothing():
     uniform = torch.full((1, size), 1 / size, dtype=F64)
     kl = F.kl_div(torch.log_softmax(z, -1), uniform, reduction='batchmean')
     torch.testing.assert_close(F.cross_entropy(z, y, label_smoothing=eps), (1 - eps) * F.cross_entropy(z, y) + eps * (kl + math.log(size)))
+    # As a prior: with the likelihood and the Dirichlet density of scipy, the sum is constant in p.
+    labels = torch.tensor([0, 3, 3, 5, 1, 3, 0])
+    n, counts, constants = len(labels), torch.bincount(labels, minlength=size).numpy(), []
+    for p in distribution(5, size):
+        smoothed = F.cross_entropy(p.log().expand(n, size), labels, label_smoothing=eps, reduction='sum').item() / (1 - eps)
+        prior = stats.dirichlet(np.full(size, 1 + n * eps / ((1 - eps) * size))).logpdf(p.numpy() / p.sum().item())
+        constants.append(smoothed + stats.multinomial(n, p.numpy()).logpmf(counts) + prior)
+    assert np.ptp(constants) < 1e-9
     free = torch.zeros(1, size, dtype=F64, requires_grad=True)
     fit = torch.optim.LBFGS([free], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
 
