@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+ALPHABET = re.compile(r'\\math[a-z]+\{[^{}]*\}')      # one symbol of another alphabet, such as \mathcal{V}
 TABLE = Path(__file__).with_name('macros.toml')
 PACKAGE = 'bookmacros'
 
@@ -34,6 +36,8 @@ def for_latex() -> str:
     # math-core knows the commands of mathtools, such as dcases and \coloneqq.
     lines = [rf'\ProvidesPackage{{{PACKAGE}}}', r'\RequirePackage{mathtools}']
     for name, (replacement, arguments) in _side('latex').items():
+        if ALPHABET.fullmatch(replacement):
+            replacement = f'{{{replacement}}}'      # so that an accent or a script takes it whole, as in MathML
         lines.append(rf'\newcommand{{\{name}}}' + (f'[{arguments}]' if arguments else '') + f'{{{replacement}}}%')
     return '\n'.join(lines) + '\n'
 

@@ -189,7 +189,7 @@ def test_every_macro_compiles_in_print(tmp_path, preamble):
     uses = '\n\n'.join(rf'\(\{name}' + '{x}' * arguments + r'\)' for name, (_, arguments) in _side('latex').items())
     (tmp_path / 't.tex').write_text(
         rf'\documentclass{{article}}{preamble}\usepackage{{hyperref}}\usepackage{{bookmacros}}\begin{{document}}'
-        rf'\section{{\(\bm x \E\)}} {uses} \[\bm{{1}} \argmax_x \E_{{x}}\] \end{{document}}',
+        rf'\section{{\(\bm x \E\)}} {uses} \(\bar\vocab^\vocab_\R\) \[\bm{{1}} \argmax_x \E_{{x}}\] \end{{document}}',
         encoding='utf-8',
     )
     for _ in range(2):  # the second run reads the section title back from the table of contents
