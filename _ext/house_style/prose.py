@@ -26,6 +26,7 @@ PHRASES = {
 }
 CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f]')
 EMOJI = re.compile('[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]')
+ARROW = re.compile('[\u2190-\u2211\u2213-\u22ff]')     # arrows and relations, but the minus sign: no Chinese text font has them all
 
 
 def spacing(document: nodes.document) -> Iterator[Finding]:
@@ -55,6 +56,8 @@ def symbols(document: nodes.document) -> Iterator[Finding]:
     for node, text in blocks(document):
         if found := EMOJI.search(text):
             yield 'symbol', node, f'正文不用表情符号：“{found[0]}”'
+        if found := ARROW.search(text):
+            yield 'symbol', node, f'数学符号“{found[0]}”写进公式（如 $\\Rightarrow$），或改用文字：印刷的字体没有它'
 
 
 def control_characters(document: nodes.document) -> Iterator[Finding]:

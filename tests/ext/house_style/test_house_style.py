@@ -24,6 +24,7 @@ def warnings_for(project, body: str, name: str = 'chapter1/section.md') -> list[
         ('每个令牌各算一次。', 'term', 'token'),
         ('它用 kernel 加权。', 'english', 'kernel'),
         ('它收敛 🎉。', 'symbol', '表情'),
+        ('校准 ⇒ 幻觉。', 'symbol', '写进公式'),
         ('设 $\x0crac12$。', 'control', 'U+000C'),
     ],
 )
