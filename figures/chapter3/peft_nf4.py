@@ -32,7 +32,7 @@ def nearest(levels, y):
     return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, y)]
 
 
-def best_levels(y, steps=60):
+def best_levels(y, steps=40):
     """Lloyd's iteration from NF4 with -1, 0 and 1 kept."""
     levels = normal_float()
     for _ in range(steps):
@@ -77,5 +77,7 @@ def figure():
     right.set_xticks([16, 64, 256, 1024], ['16', '64', '256', '1024'])
     right.set_xlabel('块长')
     right.set_ylabel('均方误差 $\\times10^3$')
-    right.legend()
+    right.set_ylim(4, 29)
+    right.set_yticks([5, 10, 15, 20], ['5', '10', '15', '20'])
+    right.legend(loc='upper left', ncols=2, columnspacing=1)
     return fig

@@ -13,7 +13,7 @@ RANKS = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256])
 
 
 @style.once
-def first_step(width=1024, draws=400):
+def first_step(width=1024, draws=120):
     """Root mean square over draws of the output's change on the sample, SGD and sign update, scale 1."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(width)
@@ -37,7 +37,8 @@ def figure():
     left.minorticks_off()
     left.set_xlabel('秩 $r$')
     left.set_ylabel('首步输出变化（相对）')
-    left.legend(fontsize=8.5)
+    left.set_ylim(0.02, 40)
+    left.legend(fontsize=8, loc='lower left', labelspacing=0.25)
 
     width = np.array(DATA['widths'])
     for key, name, color, mark in (('b', '$\\eta_B$', 'C2', '^-'), ('common', '共用 $\\eta$', 'C0', 'o-'), ('a', '$\\eta_A$', 'C1', 's-')):

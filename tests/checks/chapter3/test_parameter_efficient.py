@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize, special, stats
 from torch import nn
 
 from checks import checks
@@ -91,13 +91,13 @@ def rates():
     """The stored optima, some recomputed; slopes of the three lines; best rates over ten steps for several ranks."""
     data = stored('peft_rates')
     for n, row in zip(data['widths'], data['optima'], strict=True):
-        if n <= 1024:
+        if n in (64, 512):
             again = width_optima(n)
             assert all(again[key] == row[key] for key in ('common', 'a', 'b'))
         assert -0.01 < row['loss common'] - row['loss pair'] < 0.4
     x = np.log2(data['widths'])
     slope = {key: np.polyfit(x, [row[key] for row in data['optima']], 1)[0] for key in ('common', 'a', 'b')}
-    assert round(slope['common'], 1) == -0.6 and round(slope['a'], 1) == -0.8 and abs(slope['b']) < 0.15
+    assert round(slope['common'], 1) == -0.6 and round(slope['a'], 1) == -0.9 and abs(slope['b']) < 0.15
     ranks = (4, 16, 64, 256)
     assert len({rank_sweep(r, 16 / r) for r in ranks}) == 1
     assert [rank_sweep(r, 4 / math.sqrt(r)) for r in ranks] == [-7.5, -8.0, -8.5, -9.0]
@@ -174,7 +174,7 @@ def first_step_size():
     d, o, r, s, rate = 40, 6, 8, 0.7, 0.01
     x, target = torch.randn(d, dtype=F64), torch.randn(o, dtype=F64)
     sgd, sign, norm = [], [], []
-    for _ in range(1500):
+    for _ in range(1000):
         a0 = torch.randn(r, d, dtype=F64)
         for kind, out in ((torch.optim.SGD, sgd), (torch.optim.Adam, sign)):
             a, b = nn.Parameter(a0.clone()), nn.Parameter(torch.zeros(o, r, dtype=F64))
@@ -186,7 +186,7 @@ def first_step_size():
         norm.append(delta.square().sum())
     sgd, sign = torch.stack(sgd), torch.stack(sign)
     mean = -rate * s**2 * r * x.square().sum() * target
-    assert (sgd.mean(0) / mean - 1).abs().max() < 0.06
+    assert (sgd.mean(0) / mean - 1).abs().max() < 0.07
     assert abs((sgd.std(0) / sgd.mean(0).abs()).mean().item() / math.sqrt(2 / r) - 1) < 0.08
     expected = -rate * s * r * x.norm() * math.sqrt(2 / math.pi) * target.sign()
     assert (sign.mean(0) / expected - 1).abs().max() < 0.03
@@ -274,15 +274,15 @@ def intrinsic():
     for big in (600, 1500):
         for k in (60, 140, 180):
             left = []
-            for _ in range(6):
+            for _ in range(16 if big == 600 else 6):
                 u = torch.linalg.qr(torch.randn(big, m, dtype=F64))[0]
                 e = torch.randn(m, 1, dtype=F64)
                 p = u.T @ torch.randn(big, k, dtype=F64)
                 z = torch.linalg.lstsq(p, e).solution
                 left.append(((e - p @ z).square().sum() / e.square().sum()).item())
-            rest[big, k] = np.mean(left)
-    for (_, k), value in rest.items():
-        assert abs(value - (1 - k / m)) < 0.035
+            rest[big, k] = np.mean(left) - (1 - k / m), stats.beta.std((m - k) / 2, k / 2) / len(left) ** 0.5
+    for difference, error in rest.values():
+        assert abs(difference) < 4 * error
     # Exact: the squared length of a uniform direction outside k coordinates is Beta((m - k) / 2, k / 2).
     k = next(k for k in range(1, m) if stats.beta.mean((m - k) / 2, k / 2) <= 0.1 + 1e-12)
     return {'k': k, 'left': stats.beta.mean((m - k) / 2, k / 2)}
@@ -403,41 +403,70 @@ def levels():
     return table | {'8': {'正级': positive[7]}}
 
 
+def exact_error(levels, block):
+    """Mean squared error on normal blocks scaled by their largest magnitude: quadrature over that magnitude, closed form per cell."""
+    levels = np.asarray(levels)
+    m = np.linspace(0.2, 7, 801)[:, None]
+
+    def phi(x):
+        return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+    inside = 2 * special.ndtr(m) - 1
+    edges = np.r_[-1, (levels[1:] + levels[:-1]) / 2, 1] * m
+    q = levels * m
+    cells = (1 + q * q) * np.diff(special.ndtr(edges)) - np.diff(edges * phi(edges)) + 2 * q * np.diff(phi(edges))
+    density = block * inside ** (block - 1) * 2 * phi(m)
+    return integrate.trapezoid((cells.sum(1, keepdims=True) / inside * density * (1 - 1 / block))[:, 0], m[:, 0])
+
+
 @checks('tab-peft-error', 'fig-peft-nf4')
 def format_errors():
-    """Errors on a fresh large sample with torch.bucketize, the published levels for NF4 and the figure's own fitted levels as a cross-check."""
+    """Quadrature with the published levels; simulation with torch.bucketize for one cell; the figure's sample; the optimum by a general minimiser."""
     script = importlib.import_module('figures.chapter3.peft_nf4')
     np.testing.assert_allclose(script.FORMATS['NF4'], PUBLISHED, atol=2e-7)
     half = {'INT4 对称': [j / 7 for j in range(1, 8)], 'FP4（bitsandbytes）': [1 / 192, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1], 'E2M1': [j / 12 for j in (1, 2, 3, 4, 6, 8, 12)]}
     formats = {'NF4': PUBLISHED} | {name: sorted([*(-v for v in values), 0.0, *values]) for name, values in half.items()}
-    table = {name: {} for name in (*formats, '均方最优，固定 0 与 ±1')}
+    table = {}
     for block in (64, 256):
-        x = torch.randn(2**22 // block, block, dtype=F64)
-        peak = x.abs().amax(1, keepdim=True)
-        y = x / peak
         for name, values in formats.items():
-            v = torch.tensor(values, dtype=F64)
-            q = v[torch.bucketize(y, (v[1:] + v[:-1]) / 2)]
-            table[name][f'块 {block}'] = 1e3 * (peak * (q - y)).square().mean().item()
-        fitted = torch.tensor(script.best_levels(y[: 2**19 // block].flatten().numpy()), dtype=F64)
-        q = fitted[torch.bucketize(y, (fitted[1:] + fitted[:-1]) / 2)]
-        table['均方最优，固定 0 与 ±1'][f'块 {block}'] = 1e3 * (peak * (q - y)).square().mean().item()
-    nf4, int4, best = (table[name]['块 64'] for name in ('NF4', 'INT4 对称', '均方最优，固定 0 与 ±1'))
-    assert round(100 * (1 - nf4 / int4)) == 27 and round(100 * (nf4 / best - 1)) == 5
-    assert round(100 * (table['NF4']['块 256'] / nf4 - 1)) == 15
+            table.setdefault(name, {})[f'块 {block}'] = 1e3 * exact_error(values, block)
+        best = optimize.minimize(lambda t, n=block: 1e3 * exact_error([-1, *t[:6], 0, *t[6:], 1], n), [*PUBLISHED[1:7], *PUBLISHED[8:15]], method='L-BFGS-B')
+        table.setdefault('均方最优，固定 0 与 ±1', {})[f'块 {block}'] = best.fun
+        x = np.random.standard_normal((2**17 // block, block))
+        for name in (*script.FORMATS, '均方最优'):
+            value = script.error(script.FORMATS.get(name), x)
+            assert abs(1e3 * value / table['均方最优，固定 0 与 ±1' if name == '均方最优' else name][f'块 {block}'] - 1) < 0.03
+    nf4, int4, best = (table[name] for name in ('NF4', 'INT4 对称', '均方最优，固定 0 与 ±1'))
+    assert round(100 * (1 - nf4['块 64'] / int4['块 64'])) == 27 and round(100 * (nf4['块 64'] / best['块 64'] - 1)) == 6
+    assert round(100 * (nf4['块 256'] / best['块 256'] - 1), 1) == 0.5 and round(100 * (nf4['块 256'] / nf4['块 64'] - 1)) == 15
+    v = torch.tensor(PUBLISHED, dtype=F64)
+    x = torch.randn(2**14, 64, dtype=F64)
+    peak = x.abs().amax(1, keepdim=True)
+    index = torch.bucketize(x / peak, (v[1:] + v[:-1]) / 2)
+    assert abs(1e3 * (peak * v[index] - x).square().mean().item() / nf4['块 64'] - 1) < 0.01
+    used = torch.bincount(index.flatten(), minlength=16) / index.numel()
+    assert abs(used.min().item() - 0.017) < 5e-4 and abs(used.max().item() - 0.092) < 5e-4
+    m = np.linspace(0, 8, 40_001)
+    for block, mean, wide in ((64, 2.60, 1.40), (256, 3.04, 1.65), (1024, 3.44, 1.86)):
+        expected = integrate.trapezoid(1 - (2 * special.ndtr(m) - 1) ** block, m)
+        assert round(expected, 2) == mean and round(expected / 1.8481, 2) == wide
     return table
 
 
 @checks('eq-peft-panter')
 def level_density():
-    """Fitted levels of an unscaled normal at 200 levels: their density follows p^(1/3), a normal three times as wide in variance."""
-    k = 200
-    v = stats.norm.ppf((np.arange(k) + 0.5) / k)
-    for _ in range(3000):
-        edge = np.r_[-np.inf, (v[1:] + v[:-1]) / 2, np.inf]
-        p, c = stats.norm.pdf(edge), stats.norm.cdf(edge)
-        v = (p[:-1] - p[1:]) / (c[1:] - c[:-1])
-    assert abs(v.std() / math.sqrt(3) - 1) < 0.06 and v.std() > 1.5
+    """Lloyd's iteration for an unscaled normal: K^2 times the error tends to (integral of p^(1/3))^3 / 12, and the levels spread by the root of 3."""
+    k = 48
+    v = 1.7 * special.ndtri((np.arange(k) + 0.5) / k)
+    for _ in range(6000):
+        edge = np.r_[-40, (v[1:] + v[:-1]) / 2, 40]
+        p, c = np.exp(-edge**2 / 2) / math.sqrt(2 * math.pi), special.ndtr(edge)
+        v = (p[:-1] - p[1:]) / np.diff(c)
+    error = 1 - (np.diff(c) * v**2).sum()
+    density = integrate.quad(lambda x: stats.norm.pdf(x) ** (1 / 3), -30, 30)[0]
+    assert abs(error * k**2 / (density**3 / 12) - 1) < 0.05
+    quarter, half = v[3 * k // 4], special.ndtri((3 * k // 4 + 0.5) / k)
+    assert abs(quarter / half / math.sqrt(3) - 1) < 0.04
 
 
 @checks('ex-peft-nf3')
@@ -571,17 +600,22 @@ def small_network(settings):
 SETTINGS = {'full 1e-4': (0, 1e-4), 'full 3e-4': (0, 3e-4), 'r=1': (1, 1e-3), 'r=4': (4, 1e-3), 'r=8': (8, 1e-3)}
 
 
-@checks('tab-peft-small', 'fig-peft-intruder')
+@checks('tab-peft-small')
 def intruders():
     """Train again; what is stored and printed agrees within what another machine's rounding may change."""
-    data, again = stored('peft_intruder'), small_network(SETTINGS)
-    printed = {'full 1e-4': (0.034, 0.031, 0.18, 0), 'full 3e-4': (0.026, 0.041, 0.35, 3), 'r=1': (0.058, 0.014, 0.23, 1), 'r=4': (0.037, 0.035, 0.45, 4), 'r=8': (0.023, 0.049, 0.59, 6)}
-    for name, (new, old, change, count) in printed.items():
-        row, other = data[name], again[name]
-        assert [round(row['new'], 3), round(row['old'], 3), round(row['change'], 2)] == [new, old, change]
-        assert sum(c < 0.5 for c in row['cosines']) == count and abs(sum(c < 0.5 for c in other['cosines']) - count) <= 1
+    data, again = stored('peft_intruder'), small_network({name: SETTINGS[name] for name in ('full 1e-4', 'r=1', 'r=4')})
+    for name, other in again.items():
+        row = data[name]
         assert all(abs(other[key] / row[key] - 1) < 0.1 for key in ('new', 'old', 'change'))
+        assert abs(sum(c < 0.5 for c in row['cosines']) - sum(c < 0.5 for c in other['cosines'])) <= 1
     assert min(data['full 1e-4']['cosines']) > 0.7
+    names = {'全量，1e-4': 'full 1e-4', '全量，3e-4': 'full 3e-4', '$r=1$，1e-3': 'r=1', '$r=4$，1e-3': 'r=4', '$r=8$，1e-3': 'r=8'}
+    return {
+        row: {
+            '新任务误差': data[name]['new'], '甲的误差': data[name]['old'], '$\\norm{\\Delta W}_F/\\norm{W_0}_F$': data[name]['change'],
+            '个数': sum(c < 0.5 for c in data[name]['cosines']),
+        } for row, name in names.items()
+    }
 
 
 @checks('prop-peft-bits', 'eq-peft-bits')
