@@ -612,7 +612,7 @@ def intruders():
     names = {'全量，1e-4': 'full 1e-4', '全量，3e-4': 'full 3e-4', '$r=1$，1e-3': 'r=1', '$r=4$，1e-3': 'r=4', '$r=8$，1e-3': 'r=8'}
     return {
         row: {
-            '新任务误差': data[name]['new'], '甲的误差': data[name]['old'], '$\\norm{\\Delta W}_F/\\norm{W_0}_F$': data[name]['change'],
+            '新误差': data[name]['new'], '甲误差': data[name]['old'], '变化': data[name]['change'],
             '个数': sum(c < 0.5 for c in data[name]['cosines']),
         } for row, name in names.items()
     }
