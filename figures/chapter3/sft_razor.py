@@ -8,6 +8,7 @@ from figures import style
 BASE = np.array([0.30, 0.08, 0.62])        # two correct answers and one wrong answer
 ACTIONS, WIDTH, NEW, OLD = 6, 12, 6, 60
 GOAL = 0.95
+SEEDS = 20
 
 
 def softmax(s):
@@ -57,7 +58,7 @@ def train(theta0, new, correct, target=None, rate=0.5, steps=60_000):
 @style.once
 def data():
     rows = []
-    for seed in range(6):
+    for seed in range(SEEDS):
         rng, theta0, old, new, correct = world(seed)
         p_old, p_new = softmax(old @ theta0), softmax(new @ theta0)
         inside = p_new * correct / (p_new * correct).sum(-1, keepdims=True)
@@ -67,9 +68,9 @@ def data():
             targets[f'sft{i}'] = draw / draw.sum(-1, keepdims=True)
         for name, target in targets.items():
             theta, success = train(theta0, new, correct, target)
-            moved = kl(softmax(new @ theta), p_new).mean()
+            moved, size = kl(softmax(new @ theta), p_new).mean(), np.linalg.norm(theta - theta0)
             forgot = kl(p_old, softmax(old @ theta)).mean()
-            rows.append((seed, name.rstrip('0123456789'), moved, forgot, success))
+            rows.append((seed, name.rstrip('0123456789'), moved, forgot, success, size))
     return rows
 
 
@@ -91,10 +92,13 @@ def figure():
     left.set(xlim=(0, 1), ylim=(0, 0.8), xlabel='正确答案甲的概率')
     style.ylabel(left, '正确答案乙的概率')
     left.legend(loc='upper right', fontsize=8.5)
-    for kind, marker, color, label in (('sft', 's', 'C2', 'SFT'), ('own', '^', 'C0', '自采样 SFT'), ('RL', 'o', 'C1', '策略梯度')):
+    for kind, marker, color, label in (('sft', 's', 'C2', 'SFT（外来数据）'), ('own', '^', 'C0', '自采样 SFT'), ('RL', 'o', 'C1', '策略梯度')):
         points = np.array([[row[2], row[3]] for row in data() if row[1] == kind])
         right.plot(*points.T, marker, color=color, label=label, markersize=4)
-    right.set(xscale='log', yscale='log', xlabel='新任务上离基座的 KL（nat）')
+    right.set(xscale='log', yscale='log', xlabel='新任务上离基座的 KL（nat）', xlim=(0.25, 3.5))
+    right.set_xticks([0.3, 1, 3], ['0.3', '1', '3'])
+    right.set_yticks([0.1, 0.3, 1, 2], ['0.1', '0.3', '1', '2'])
+    right.minorticks_off()
     style.ylabel(right, '旧任务上的 KL（nat）')
-    right.legend(fontsize=8.5)
+    right.legend(fontsize=8.5, loc='lower right')
     return fig
