@@ -88,7 +88,7 @@ def figure():
     left.plot(line[:, 0], line[:, 1], ':', color='C2', label='SFT 到给定数据')
     left.plot([0, 1], [1, 0], color=style.muted(), linewidth=0.8)
     left.plot(*BASE[:2], 'o', color=style.ink())
-    left.annotate('基座', BASE[:2], (-4, -14), textcoords='offset points', ha='right')
+    left.annotate('基座', BASE[:2], (-7, 0), textcoords='offset points', ha='right', va='center')
     left.set(xlim=(0, 1), ylim=(0, 0.8), xlabel='正确答案甲的概率')
     style.ylabel(left, '正确答案乙的概率')
     left.legend(loc='upper right', fontsize=8.5)
