@@ -95,10 +95,10 @@ def figure():
     for kind, marker, color, label in (('sft', 's', 'C2', 'SFT（外来数据）'), ('own', '^', 'C0', '自采样 SFT'), ('RL', 'o', 'C1', '策略梯度')):
         points = np.array([[row[2], row[3]] for row in data() if row[1] == kind])
         right.plot(*points.T, marker, color=color, label=label, markersize=4)
-    right.set(xscale='log', yscale='log', xlabel='新任务上离基座的 KL（nat）', xlim=(0.25, 3.5))
+    right.set(xscale='log', yscale='log', xlabel='新任务的 $\\mathrm{KL}(\\pi\\Vert\\pi_0)$（nat）', xlim=(0.25, 3.5))
     right.set_xticks([0.3, 1, 3], ['0.3', '1', '3'])
     right.set_yticks([0.1, 0.3, 1, 2], ['0.1', '0.3', '1', '2'])
     right.minorticks_off()
-    style.ylabel(right, '旧任务上的 KL（nat）')
+    style.ylabel(right, '旧任务的 $\\mathrm{KL}(\\pi_0\\Vert\\pi)$（nat）')
     right.legend(fontsize=8.5, loc='lower right')
     return fig

@@ -351,7 +351,7 @@ def plain_policy_gradient():
 
 @checks('thm-sft-iproj', 'eq-sft-pyth')
 def information_projection():
-    """The exponential tilt against a constrained minimiser of KL, for a real-valued reward; Pythagoras for a random member."""
+    """The exponential tilt against a constrained minimiser of KL, in either direction; Pythagoras for a random member."""
     rng = np.random.default_rng(1)
     base, r = rng.dirichlet(np.ones(5)), np.array([1.0, 1, 1, 0, 0])
     tilt = base * np.exp(1.7 * r)
@@ -361,9 +361,10 @@ def information_projection():
     def kl(p, q):
         return (p * np.log(p / q)).sum()
 
-    found = optimize.minimize(lambda q: kl(q, base), base, bounds=[(1e-9, 1)] * 5, method='SLSQP', options={'ftol': 1e-14, 'maxiter': 500},
-                              constraints=[{'type': 'eq', 'fun': lambda q: q.sum() - 1}, {'type': 'eq', 'fun': lambda q: q @ r - goal}]).x
-    assert np.allclose(found, tilt, atol=1e-5)
+    for distance in (lambda q: kl(q, base), lambda q: kl(base, q)):
+        found = optimize.minimize(distance, base, bounds=[(1e-9, 1)] * 5, method='SLSQP', options={'ftol': 1e-14, 'maxiter': 500},
+                                  constraints=[{'type': 'eq', 'fun': lambda q: q.sum() - 1}, {'type': 'eq', 'fun': lambda q: q @ r - goal}]).x
+        assert np.allclose(found, tilt, atol=1e-5)
     q = np.concatenate([rng.dirichlet(np.ones(3)) * goal, rng.dirichlet(np.ones(2)) * (1 - goal)])
     assert abs(kl(q, base) - kl(q, tilt) - kl(tilt, base)) < 1e-12
     mu, inside = rng.dirichlet(np.ones(3)), base[:3] / base[:3].sum()
@@ -386,6 +387,23 @@ def razor():
         here = {k: [(row[2], row[3]) for row in rows if row[0] == seed and row[1] == k] for k in ('RL', 'own', 'sft')}
         (rl,), (own,) = here['RL'], here['own']
         assert rl[1] < own[1] and own[0] < rl[0] and all(rl[1] < f for _, f in here['sft'])
+    # The other direction of KL on the new task: a retrained copy of every RL and own-sample run, and of all targets for the rank.
+    forward, turned = [], 0
+    for seed in range(20):
+        rng, theta0, _, new, correct = script.world(seed)
+        base = (torch.tensor(new) @ torch.tensor(theta0)).softmax(-1)
+        mask = torch.tensor(correct)
+        targets = [None, base * mask / (base * mask).sum(-1, keepdim=True)]
+        for _ in range(6):
+            draw = torch.tensor(rng.dirichlet(np.full(6, 0.5), 6)) * mask
+            targets.append(draw / draw.sum(-1, keepdim=True))
+        here = []
+        for target in targets:
+            theta, _ = script.train(theta0, new, correct, None if target is None else target.numpy())
+            here.append(F.kl_div((torch.tensor(new) @ torch.tensor(theta)).log_softmax(-1), base, reduction='batchmean').item())
+        turned += here[1] < here[0]
+        forward += here
+    assert turned == 18 and abs(spearmanr(forward, forgot)[0] - 0.77) < 0.005
     # Seed 0 again: the gradient of expected reward by autograd instead of the formula.
     _, theta0, old, new, correct = script.world(0)
     theta, new, good = (torch.tensor(x) for x in (theta0, new, correct))
