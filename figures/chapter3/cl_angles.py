@@ -23,7 +23,7 @@ def exact(k1, k2, d=D):
     return (d - k1) * k2 * (d - k2) / (d * (d - 1) * (d + 2))
 
 
-def sample(k1, k2, rng, d=D, draws=400):
+def sample(k1, k2, rng, d=D, draws=200):
     """Train both tasks exactly from zero towards random targets; share of the initial loss of task 1."""
     after = before = 0.0
     for _ in range(draws):

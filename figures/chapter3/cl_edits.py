@@ -31,7 +31,7 @@ def sequential(share, rng):
 
 
 def batch(share, rng, count):
-    """All edits at once, ridge regression against unit covariance scaled to preserve (weight 1)."""
+    """All edits at once, ridge regression the keys to preserve having unit covariance and weight 1."""
     k = keys(share, rng, count)
     want = rng.standard_normal((count, OUT)) / np.sqrt(OUT)
     change = want.T @ k @ np.linalg.inv(np.eye(D) + k.T @ k)
@@ -40,7 +40,7 @@ def batch(share, rng, count):
 
 @style.once
 def data():
-    runs = {s: [sequential(s, np.random.default_rng(seed)) for seed in range(6)] for s in SHARES}
+    runs = {s: [sequential(s, np.random.default_rng(seed)) for seed in range(4)] for s in SHARES}
     counts = [16, 32, 64, 128, 192, 256, 384, 512]
     ridge = [np.mean([batch(0.0, np.random.default_rng(seed), c) for seed in range(4)]) for c in counts]
     return {s: (np.mean([r[0] for r in run], 0), np.mean([r[1] for r in run], 0)) for s, run in runs.items()}, counts, ridge

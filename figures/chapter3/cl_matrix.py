@@ -19,7 +19,7 @@ def figure():
         ax.imshow(r, vmin=0, vmax=1)
         for i in range(len(r)):
             for j in range(len(r)):
-                ax.text(j, i, f'{100 * r[i, j]:.0f}', ha='center', va='center', fontsize=8.5, color=style.paper() if r[i, j] > 0.6 else style.ink())
+                ax.text(j, i, f'{100 * r[i, j]:.0f}', ha='center', va='center', fontsize=8.5, color=style.paper() if r[i, j] > 0.55 else style.ink())
         ax.set_title(name)
         ax.set_xticks(range(5), range(1, 6))
         ax.set_yticks(range(5), range(1, 6))

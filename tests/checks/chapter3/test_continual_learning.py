@@ -261,7 +261,7 @@ def random_subspaces():
     script = importlib.import_module('figures.chapter3.cl_angles')
     rng = np.random.default_rng(1)
     for d, k1, k2 in ((8, 2, 3), (20, 10, 4), (30, 12, 20)):
-        assert abs(script.sample(k1, k2, rng, d, 4000) / ((d - k1) * k2 * (d - k2) / (d * (d - 1) * (d + 2))) - 1) < 0.06
+        assert abs(script.sample(k1, k2, rng, d, 2500) / ((d - k1) * k2 * (d - k2) / (d * (d - 1) * (d + 2))) - 1) < 0.08
     ranks, points = script.data()
     for ratio, values in points.items():
         assert np.abs(np.array(values) - script.exact(ratio * script.D, ranks)).max() < 0.02
@@ -563,7 +563,7 @@ def traps():
     reference = (p0 * (p0 / p).log()).sum(-1)
     torch.testing.assert_close(F.kl_div(p.log(), p0, reduction='batchmean'), reference.mean())
     with warnings.catch_warnings(action='ignore'):
-        torch.testing.assert_close(F.kl_div(p.log(), p0), reference.mean() / 7)
+        torch.testing.assert_close(nn.KLDivLoss()(p.log(), p0), reference.mean() / 7)    # the default of the function, too
     far = torch.tensor(-800.0, dtype=F64)
     assert F.logsigmoid(far) == -800 and torch.sigmoid(far).log() == -math.inf
     x, y = torch.randn(3, 8, dtype=F64), torch.randn(3, 1, dtype=F64)
