@@ -24,11 +24,12 @@ def figure():
     for k, color, line, name in ((0, 'C0', '-', '任务 A'), (1, 'C1', '--', '任务 B')):
         right.fill_between(data['lambdas'], scans[:, :, k].min(0), scans[:, :, k].max(0), color=style.tint(color, 0.25), linewidth=0)
         right.plot(data['lambdas'], scans[:, :, k].mean(0), line, color=color, label=name)
-    for name, line in (('RegMean', '-.'), ('联合训练', ':')):
+    for name, line, lift, side in (('RegMean', '-.', 2, 'bottom'), ('联合训练', ':', -3, 'top')):
         level = np.mean([run['methods'][name][:2] for run in runs])
         right.axhline(level, color=style.muted(), linestyle=line, linewidth=1)
-        right.annotate(name, (1.4, level), (0, 2), textcoords='offset points', ha='right', va='bottom', fontsize=9, color=style.muted())
+        right.annotate(name, (0, level), (0, lift), textcoords='offset points', ha='left', va=side, fontsize=9, color=style.muted())
+    right.set_ylim(1.08, 2.3)
     right.set_xlabel('缩放 $\\lambda$')
     style.ylabel(right, '损失（nat）')
-    right.legend(loc='upper left')
+    right.legend(loc='upper left', bbox_to_anchor=(0.05, 1))
     return fig
