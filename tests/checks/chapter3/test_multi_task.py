@@ -132,6 +132,10 @@ def merge_run(seed):
         (la, ca), (lb, cb) = (score(theta, test[k]) for k in 'AB')
         return [la, lb, ca, cb]
 
+    def change(theta, k):
+        z = forward(theta, test[k][0]) - forward(base, test[k][0])
+        return (z - z.mean(1, keepdim=True)).square().sum().item()
+
     ta, tb = a - base, b - base
     fa, fb = fisher(a, fit['A'][0][:1000]), fisher(b, fit['B'][0][:1000])
     models = {
@@ -145,6 +149,7 @@ def merge_run(seed):
         'scan': [scores(base + s * (ta + tb))[:2] for s in LAMBDAS],
         'near': [sum(scores(a + t * (b - a))[:2]) / 2 for t in ALPHAS],
         'far': [sum(scores(a + t * (far - a))[:2]) / 2 for t in ALPHAS],
+        'cross': [change(b, 'A') / change(a, 'A'), change(a, 'B') / change(b, 'B')],
         'cosine': F.cosine_similarity(ta, tb, dim=0).item(),
         'size': [v.norm().item() / base.norm().item() for v in (ta, tb)],
     }
@@ -171,6 +176,14 @@ def merging():
     assert [LAMBDAS[k] for k in scan.argmin(0)] == [0.6, 0.6]
     assert all(-0.04 < r['cosine'] < 0 for r in runs) and all(0.22 < v < 0.29 for r in runs for v in r['size'])
     assert abs(np.mean([r['size'] for r in runs]) - 0.25) < 0.005
+    np.testing.assert_allclose(again['cross'], kept['cross'], rtol=0.05)
+    cross = np.array([r['cross'] for r in runs])
+    assert abs(cross.min() - 0.30) < 0.006 and abs(cross.max() - 0.78) < 0.006
+    predicted, actual = 1 / (1 + cross), np.array([[LAMBDAS[k] for k in np.argmin(r['scan'], 0)] for r in runs])
+    assert abs(predicted.min() - 0.56) < 0.005 and abs(predicted.max() - 0.77) < 0.005 and abs(predicted.mean() - 0.72) < 0.006
+    assert abs(actual.mean() - 0.61) < 0.006 and (predicted > actual).all() and abs((predicted - actual).mean() - 0.1) < 0.02
+    assert np.corrcoef(predicted.flat, actual.flat)[0, 1] > 0.8
+    assert (actual.min(), actual.max()) == (0.4, 0.7)
     near, far = (np.mean([r[k] for r in runs], 0) for k in ('near', 'far'))
     assert near[10] < min(near[0], near[-1])
     chord = far[0] + np.array(ALPHAS) * (far[-1] - far[0])
@@ -433,6 +446,22 @@ def borrowed_samples():
     }
 
 
+@checks('eq-multi-stein')
+def james_stein():
+    """Shrinking towards the other task by the estimated amount is never worse than no borrowing."""
+    d, n1, n2 = 64, 100, 10_000
+    for gap in (0.0, 0.5, 50.0):
+        one = torch.randn(40_000, d, dtype=F64) / math.sqrt(n1)
+        two = torch.randn(40_000, d, dtype=F64) / math.sqrt(n2) + math.sqrt(gap / d)
+        far = (one - two).square().sum(1)
+        assert abs(far.mean().item() / (gap + d / n1 + d / n2) - 1) < 0.02
+        share = (d - 2) / n1 / far
+        risk = (one + share[:, None] * (two - one)).square().sum(1).mean().item()
+        assert risk < one.square().sum(1).mean().item()
+        if gap == 0.5:
+            assert abs(risk - 0.296) < 0.002
+
+
 @checks('eq-multi-rank')
 def shared_subspace():
     """Risk of the rank-k least-squares fit, orthonormal design and high signal-to-noise ratio."""
@@ -449,7 +478,14 @@ def shared_subspace():
 
 @checks('eq-multi-noise')
 def measured_cosine():
-    n, c = 4000, 0.6
+    n = 4000
+    zero = [F.cosine_similarity(*torch.randn(2, n, dtype=F64), dim=0).item() for _ in range(400)]
+    assert abs(np.std(zero) * math.sqrt(n) - 1) < 0.12
+    scale = torch.linspace(0.1, 3, n, dtype=F64)         # unequal variances: the effective dimension of the text
+    zero = [F.cosine_similarity(*(torch.randn(2, n, dtype=F64) * scale), dim=0).item() for _ in range(400)]
+    effective = scale.square().sum() ** 2 / scale.pow(4).sum()
+    assert abs(np.std(zero) * effective.sqrt().item() - 1) < 0.12
+    c = 0.6
     a = torch.zeros(n, dtype=F64)
     b = torch.zeros(n, dtype=F64)
     a[0], b[0], b[1] = 1, c, math.sqrt(1 - c * c)
