@@ -18,6 +18,8 @@ def figure():
     left.plot(ends, ends, '--', color=style.muted(), linewidth=1)
     left.plot(estimate, true, 'o', color='C0', markersize=2.5, alpha=0.7)
     left.plot(estimate[true.argmin()], true.min(), '^', color='C1', markersize=7, label='真值最低')
+    left.set_xlim(estimate.min() - 0.3, estimate.max() + 0.3)
+    left.set_ylim(true.min() - 0.6, true.max() + 0.4)
     left.set_xlabel('一阶估计')
     left.set_ylabel('损失的真实变化')
     left.legend(loc='upper left')

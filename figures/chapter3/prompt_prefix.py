@@ -49,7 +49,8 @@ def trained():
 
 def lookup(m, kappa, f):
     x, c = np.linspace(0, 2 * np.pi, 2000, endpoint=False), 2 * np.pi * np.arange(m) / m
-    w = np.exp(kappa * (np.cos(x[:, None] - c) - 1))
+    s = kappa * np.cos(x[:, None] - c)
+    w = np.exp(s - s.max(1, keepdims=True))
     return np.abs(w @ f(c) / w.sum(1) - f(x)).max()
 
 
