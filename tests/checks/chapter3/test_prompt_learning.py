@@ -176,6 +176,8 @@ def ledger():
     assert (size, memory, flops) == (65536, 131072, 524288) and flops / size == 8
     near(rows['前缀 20']['MFLOP'] * 1e6 / (2 * 7504658432) * 100, 0.07, 2)
     near(2 * 7504658432 / 1e9, 15.0, 1)
+    assert 2 * lora == 160 * flops and 2 * lora == 80 * 2**20       # FLOPs of 160 prefix tokens; bytes of the adapter in bf16
+    near(1000 * 100 * memory / 2**30, 12.2, 1)
     near(rows['前缀 640']['MFLOP'] / rows['LoRA 不合并']['MFLOP'], 4, 6)
     return {'tab-prompt-ledger': rows}
 
