@@ -2,12 +2,13 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import ticker
 
 from figures import style
 
 K, RHO, KAPPA, BIAS = 20, 0.3, 4.0, 0.05
 SIZES = (200, 600, 2000, 6000)
-REPEATS = 60
+REPEATS = 100
 
 
 def noise_only(n):
@@ -56,6 +57,8 @@ def figure():
             ax.plot(SIZES, points[:, i], 'os^'[i], color=f'C{i}', markersize=4.5)
         ax.set_xscale('log')
         ax.set_yscale('log')
+        ax.set_xticks(SIZES, [f'{n:,}' for n in SIZES])
+        ax.xaxis.set_minor_locator(ticker.NullLocator())
         ax.set_xlabel('样本数 $n$')
     left.set_ylabel('风险')
     left.set_title('只有噪声')

@@ -42,6 +42,7 @@ def figure():
     for slope, name, color, line in ((-0.6, '控制，负相关', 'C1', '--'), (0.0, '控制，纯偏好', 'C0', '-'), (0.6, '控制，正相关', 'C2', '-.')):
         ax.plot(MEANS, curves[slope][:, 1], line, color=color, label=name)
     ax.set_ylim(0, 1)
+    ax.set_xticks([0, 0.5, 1, 1.5, 2], ['0', '0.5', '1', '1.5', '2'])
     ax.set_xlabel('平均长度差 / 标准差')
     ax.set_ylabel('胜率')
     style.label_ends(ax)

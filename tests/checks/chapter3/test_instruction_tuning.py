@@ -216,6 +216,20 @@ def novelty():
     assert f'{math.comb(52_000, 2):.3g}' == '1.35e+09' and round(16 / (1 + 15 * 0.3), 1) == 2.9
 
 
+@checks('eq-inst-dedup')
+def false_duplicates():
+    """Cosines of random directions: the density (1 - u^2)^((m-3)/2) integrated, and sampled."""
+    def beyond(tau, m):
+        return integrate.quad(lambda u: (1 - u * u) ** ((m - 3) / 2), tau, 1)[0] / integrate.quad(lambda u: (1 - u * u) ** ((m - 3) / 2), -1, 1)[0]
+    pairs = math.comb(100_000, 2)
+    assert f'{pairs * beyond(0.7, 30):.1e}' == '2.9e+04' and round(pairs * beyond(0.8, 30)) == 166 and round(pairs * beyond(0.7, 50)) == 27
+    for tau, m in ((0.3, 30), (0.7, 50), (0.1, 5)):
+        assert math.isclose(beyond(tau, m), stats.beta.sf(tau**2, 0.5, (m - 1) / 2) / 2, rel_tol=1e-6) and beyond(tau, m) <= math.exp(-m * tau**2 / 2)
+    x = np.random.default_rng(0).standard_normal((200_000, 30))
+    cosine = x[:, 0] / np.linalg.norm(x, axis=1)
+    assert abs(cosine.var() * 30 - 1) < 0.02 and abs((cosine > 0.3).mean() - beyond(0.3, 30)) < 0.003
+
+
 def fitted(weight):
     """Distribution that minimises the weighted cross entropy of one decision, found by PyTorch."""
     weight = torch.as_tensor(weight, dtype=F64)
