@@ -72,6 +72,17 @@ def biased_samples():
         noise = script.simulate(n, 0.0, script.KAPPA, rng, repeats)
         np.testing.assert_allclose(noise, script.noise_only(n), rtol=0.12)
         assert noise[2] < noise[1] < noise[0]
+    # The 1/n term alone, with a large bias: independent labels and a fixed number of bad samples differ in one unit of k.
+    n, k, rho, bias, repeats = 400, 4, 0.5, 16.0, 4000
+    spread = {True: [], False: []}
+    for fixed, _ in itertools.product(spread, range(repeats)):
+        x = rng.standard_normal((n, k))
+        bad = np.arange(n) < rho * n if fixed else rng.random(n) < rho
+        fit = np.linalg.solve(x.T @ x, x.T @ (bad * x[:, 0] * bias**0.5 + rng.standard_normal(n)))
+        spread[fixed].append(n * ((fit - rho * bias**0.5 * (np.arange(k) == 0)) ** 2).sum())
+    independent, counted = np.mean(spread[False]), np.mean(spread[True])
+    assert abs(independent - (k + fourth_moment(k) * 0.25 * bias)) < 1.3
+    assert abs(counted - (k + (fourth_moment(k) - 1) * 0.25 * bias)) < 1.3 and independent - counted > 2
 
 
 @checks('eq-inst-coverage')
@@ -376,6 +387,7 @@ def paired():
     low = spread(60 / 600, 36 / 600)
     best8 = integrate.quad(lambda x: 8 * x * stats.norm.pdf(x) * stats.norm.cdf(x) ** 7, -9, 9)[0]
     cov = np.full((5, 5), 0.4) + 0.6 * np.eye(5)
+    assert round(2 * 0.7 * 0.3 / spread(0.095, 0.065), 1) == 2.6
     return {
         'eg-inst-power': {'paired': need, 'unpaired': unpaired, 'z': score, 'p': stats.chisquare([70, 50]).pvalue, 'exact': stats.binomtest(70, 120).pvalue},
         'ex-inst-paired': {
@@ -446,6 +458,12 @@ def constrained():
     even = {pre: np.array([0.2, 0.3, 0.5]) for pre in tree(rng, 3)}
     p, q, _ = decode(even, {y for y in itertools.product(range(3), repeat=3) if y[2] == 0}, 3, 3)
     assert all(math.isclose(q[y], p[y] / 0.2) for y in q)
+    # Without a bound on the length: go on with probability 1/2, end legally with 0.4 / 4^t. Follow model and mask for 60 steps.
+    reach, alive, legal = 1.0, 1.0, 0.0
+    for t in range(60):
+        end = 0.4 / 4**t
+        legal, reach, alive = legal + reach * end, reach / 2, alive * 0.5 / (0.5 + end)
+    assert round(legal, 3) == 0.457 and round(alive, 3) == 0.434
     a, b = (0, 1), (1, 1)
     p, q, kept = decode({(): np.array([0.9, 0.1]), (0,): np.array([0.99, 0.01]), (1,): np.array([0.0, 1.0])}, {a, b}, 2, 2)
     assert math.isclose(kept[a], 0.01) and math.isclose(kept[b], 1) and math.isclose(sum(q[y] * kept[y] for y in q), 0.109)
