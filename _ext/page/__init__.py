@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata
 
 DESCRIPTION = 120
-PHRASE = 7          # characters of Chinese in a cell that may stand below one another
+PHRASE = 5          # characters of Chinese in a cell that may stand below one another
 BUILDERS = ('html', 'dirhtml')
 
 
