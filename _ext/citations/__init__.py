@@ -28,6 +28,12 @@ def speak_for(app: Sphinx, config: Config) -> None:
     config.suppress_warnings = [*config.suppress_warnings, 'bibtex.key_not_found']
 
 
+def reopen(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
+    """A bibliography knows the files of works there were when it was read: a later one's works would stay blank wherever cited."""
+    cite = env.domains['cite']
+    return [place.docname for place, one in cite.bibliographies.items() if list(one.bibfiles) != list(cite.bibdata.bibfiles)]
+
+
 def settle(app: Sphinx, env: BuildEnvironment) -> list[str]:
     return sorted(env.domains['citations'].settle())
 
@@ -45,6 +51,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_post_transform(Fill)
     app.add_post_transform(Unwrap)
     app.connect('config-inited', speak_for)
+    app.connect('env-get-outdated', reopen)
     app.connect('env-get-updated', settle, priority=950)
     app.add_latex_package('multicol')     # the works of a chapter
     app.add_css_file('checks.css')

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.locale import get_translator
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.writers.html5 import HTML5Translator
 
 from page.site import setup_site, social_card
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata
 
 DESCRIPTION = 120
+PHRASE = 5          # characters of Chinese in a cell that may stand below one another
 BUILDERS = ('html', 'dirhtml')
 
 
@@ -67,11 +69,24 @@ def add_assets(app: Sphinx) -> None:
         app.add_css_file('preview.css')
 
 
+class Wordy(SphinxPostTransform):
+    """Marks cells that hold a phrase: on a narrow screen, columns of them would shrink to two characters a line."""
+
+    default_priority = 890
+    formats = ('html',)
+
+    def run(self, **kwargs: object) -> None:
+        for entry in self.document.findall(nodes.entry):
+            if sum('\u2e80' <= one <= '\uffdc' for one in entry.astext()) > PHRASE:
+                entry['classes'].append('wordy')
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     # The theme adds its part (scrolling tables, levels of headings) to the translators that are set, and to the default one only
     # where none is set at all: ours for LaTeX would leave the pages without it.
     for name in BUILDERS:
         app.set_translator(name, HTML5Translator)
+    app.add_post_transform(Wordy)
     app.connect('builder-inited', add_assets)
     app.connect('builder-inited', translate_theme)
     app.connect('html-page-context', add_description)

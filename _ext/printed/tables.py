@@ -92,10 +92,13 @@ class TableWidths(SphinxPostTransform):
 
 
 def opening(node: nodes.Element) -> Iterator[tuple[nodes.Element, nodes.section, nodes.table]]:
-    """Sections that begin with a table, and what holds them. Walks down, for the reason given in ``structure``."""
+    """Sections that begin with a table, or a line and a table, and what holds them. Walks down, for the reason given in ``structure``."""
     for child in node.children:
         if isinstance(child, nodes.section):
-            first = next((one for one in child.children if not isinstance(one, (nodes.title, nodes.Invisible))), None)
+            shown = (one for one in child.children if not isinstance(one, (nodes.title, nodes.Invisible)))
+            first = next(shown, None)
+            if isinstance(first, nodes.paragraph) and width(first.astext()) < LINE:
+                first = next(shown, None)
             if isinstance(first, nodes.table) and first.get('lines'):
                 yield node, child, first
         if isinstance(child, nodes.Element):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from docutils.nodes import Element
 
 CLAUSE_END = re.compile('[。；：]')
+LEFT = re.compile('：?(?:[左上]图?[：，])?')      # "看什么：左：…": the side alone would say nothing
 CLOSING = tuple('、。，；：！？）】》”’…')
 MARK = '%@ '         # begins a comment that names the source of what follows
 
@@ -116,7 +117,7 @@ def short(caption: Element) -> list[nodes.Node]:
             found.append(child)
         elif child.tagname in ('strong', 'check_mark', 'raw'):
             continue
-        elif text := child.astext() if found else child.astext().lstrip('：'):
+        elif text := child.astext() if found else LEFT.sub('', child.astext(), count=1):
             clause, *rest = CLAUSE_END.split(text, maxsplit=1)
             found.append(nodes.Text(clause))
             if rest:

@@ -61,6 +61,11 @@ def test_no_line_sticks_out(log):
     assert max(wide, default=0) <= 5, f'{len([w for w in wide if w > 5])} 处超宽'
 
 
+def test_no_caption_is_left_at_the_foot_of_a_page(text):
+    last = [lines[-1].strip() for page in text.split('\f') if (lines := [line for line in page.splitlines() if line.strip()])]
+    assert not [line for line in last if re.match(r'表 [\d.]+\s', line) and not line.endswith('。')]
+
+
 def test_lost_glyph_is_fatal(folder):
     assert r'\tracinglostchars=3' in (folder / 'printed.sty').read_text(encoding='utf-8')
 

@@ -149,6 +149,14 @@ def test_pages_follow_a_new_citation(book):
     assert 'Beta' in book.read('bib.html')
 
 
+def test_a_new_file_of_works_is_taken_in(book):
+    book.build('html', bibtex_bibfiles=['refs.bib'])
+    book.write({'more.bib': '@misc{late2024work, title={Gamma}, author={Late, A}, year={2024}}\n', 'two.md': '# 二\n\n见 {cite:t}`late2024work`。\n'})
+    book.build('html', bibtex_bibfiles=['refs.bib', 'more.bib'])
+    assert '见 Late（2024）。' in text(book.read('two.html'))
+    assert 'Gamma' in book.read('bib.html')
+
+
 def test_parallel_equals_serial(book):
     more = {f'p{number}.md': f'# 页 {number}\n\n{{cite:p}}`team2023second,vaswani2017attention`\n' for number in range(8)}
     book.write({**more, 'index.md': '# 书\n\n```{toctree}\none\ntwo\n' + ''.join(f'p{number}\n' for number in range(8)) + 'bib\n```\n'})

@@ -86,3 +86,9 @@ def test_every_icon_of_the_page_is_drawn(pages):
     for path in pages.outdir.glob('*.html'):
         for classes in re.findall(r'class="([^"]*\bfa-solid\b[^"]*)"', path.read_text(encoding='utf-8')):
             assert drawn & set(classes.split()), classes
+
+
+def test_cells_that_hold_a_phrase_are_marked(project):
+    made = project(['page'], {'index.md': '# 书\n\n| 量 | 想到 |\n|---|---|\n| 1 | 接近一时方向一致 |\n'}).build()
+    assert re.findall(r'<td class="([^"]*)"><p>接近一时方向一致', made.read('index.html')) == ['wordy']
+    assert made.read('index.html').count('wordy') == 1

@@ -72,6 +72,12 @@ def test_a_heading_stays_with_the_table_below_it(project):
     assert tex.count(r'\BookTableLines{0}') == 1
 
 
+def test_a_line_between_heading_and_table_changes_nothing(project):
+    made = project(['printed'], {**FILES, 'terms.md': FILES['terms.md'] + '\n## 一行与表\n\n下表。\n\n| 甲 | 乙 |\n|---|---|\n| 1 | 2 |\n'}).build('latex')
+    tex = next(made.outdir.glob('*.tex')).read_text(encoding='utf-8')
+    assert re.search(r'\\BookTableRoom\{\d+\}\s*\\section\{一行与表\}', tex)
+
+
 URLS = {
     'index.md': '# 书\n\n```{toctree}\n:numbered: 2\n\none\ntwo\n```\n',
     'one.md': '# 甲章\n\n见 [官方说明](https://example.org/a_b?x=1)，注。[^own]\n\n原文 <https://example.org/plain>，{torch}`nn.LayerNorm`。\n\n[^own]: 作者的脚注。\n',
