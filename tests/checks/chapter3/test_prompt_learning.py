@@ -55,7 +55,7 @@ def cannot():
     script = importlib.import_module('figures.chapter3.prompt_prefix')
     for beta, m in itertools.product((0.5, 1, 2), (1, 3, 8)):
         found = min(optimize.minimize(loss, np.random.randn(2 * m), (beta, m), 'L-BFGS-B').fun for _ in range(3))
-        assert abs(found - script.best_prefix(beta)) < 1e-5 and found > 0.5
+        assert abs(found - script.best_prefix(beta)) < 1e-5 and abs(found - special.expit(2 * beta)) < 1e-5 and found > 0.5
     for _, beta, value in script.trained():
         assert -1e-9 < value - script.best_prefix(beta) < 0.02
     near(script.best_prefix(2), 0.982, 3)
@@ -383,6 +383,8 @@ def hotflip():
     near(np.mean([x['error'] for x in tenth]), 0.017, 3)
     rank = np.array([x['rank'] for x in full])
     assert ((rank < 1).sum(), (rank < 5).sum(), (rank < 20).sum()) == (15, 35, 40)
+    assert [max(row[scale]['rank'] for row in stored['rows']) + 1 for scale in map(str, SCALES)] == [12, 5, 2]
+    assert (np.array(stored['pairs'][1]) > stored['pairs'][0]).mean() > 0.9
 
 
 @checks('prop-prompt-winner', 'eq-prompt-winner', 'eq-prompt-shrink', 'fig-prompt-selection')
@@ -474,6 +476,10 @@ def formats():
     exact = {f: math.sqrt(sum(v / n for v, n in ((0.0009, f), (0.15, 500), (0.06, 500 * f)))) for f in (1, 10)}
     for f, value in exact.items():
         assert math.isclose(deviation(f), value, rel_tol=0.05)
+    y = 0.3 * np.random.randn(20000, 5, 1) + np.random.randn(20000, 1, 8) + 0.7 * np.random.randn(20000, 5, 8)
+    rest = y - y.mean(1, keepdims=True) - y.mean(2, keepdims=True) + y.mean((1, 2), keepdims=True)
+    assert abs(y.mean(2).var(1, ddof=1).mean() - (0.09 + 0.49 / 8)) < 0.004
+    assert abs((rest**2).sum((1, 2)).mean() / (4 * 7) - 0.49) < 0.01
     return {'eg-prompt-variance': {'naive': math.sqrt(0.21 / 500), 'one': exact[1], 'ten': exact[10]}}
 
 
