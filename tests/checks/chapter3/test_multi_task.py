@@ -162,10 +162,12 @@ def stored():
 @checks('tab-multi-merge', 'fig-multi-merge', 'eq-multi-regmean')
 def merging():
     """One seed trained again agrees with the stored runs, whose means are the table and the sentences about it."""
-    torch.set_num_threads(1)
     data = stored()
     assert data['lambdas'] == LAMBDAS and data['alphas'] == ALPHAS and len(data['runs']) == 4
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)                             # a fixed order of summation
     again, kept = merge_run(1), data['runs'][1]
+    torch.set_num_threads(threads)
     for name, values in kept['methods'].items():
         np.testing.assert_allclose(again['methods'][name], values, atol=0.02, err_msg=name)
     for key in ('scan', 'near', 'far'):
@@ -191,6 +193,9 @@ def merging():
     assert sum(i * o + o for i, o in zip(SIZES, SIZES[1:], strict=False)) == 4010
     total = {name: v[:2].sum() for name, v in mean.items()}
     assert total['联合训练'] < total['RegMean'] < total['Fisher'] < total['平均'] < total['TIES'] < total['DARE']
+    each = {name: np.array([sum(r['methods'][name][:2]) / 2 for r in runs]) for name in ('平均', 'Fisher', 'RegMean')}
+    lead = each['Fisher'] - each['RegMean']
+    assert (each['平均'] > np.maximum(each['Fisher'], each['RegMean'])).all() and sorted(lead > 0) == [False, True, True, True] and abs(lead.min() + 0.001) < 5e-4
     rows = {'相加': '相加（$\\lambda=1$）', 'DARE': 'DARE（$p=0.9$）', 'TIES': 'TIES（留 20%）', '平均': '平均（$\\lambda=\\frac12$）', 'Fisher': 'Fisher（对角）'}
     return {rows.get(n, n): {'任务 A': v[0], '任务 B': v[1], '准确率': (v[2] + v[3]) / 2} for n, v in mean.items()}
 
@@ -286,7 +291,7 @@ def surgery(g, order):
     return np.array(out)
 
 
-@checks('prop-multi-pcgrad', 'eq-multi-pc2', 'eq-multi-pcgain', 'eg-multi-order')
+@checks('prop-multi-pcgrad', 'eq-multi-pc2', 'eq-multi-pcgain', 'eq-multi-pcstep', 'eg-multi-order')
 def projections():
     rng = np.random.default_rng(2)
     wins = 0
@@ -306,6 +311,22 @@ def projections():
         assert better == (2 * c * (2 * a * b - c * (a * a + b * b)) > eta * (d @ h @ d - s @ h @ s))
         wins += better
     assert 20 < wins < 280
+    # Cosine beyond Phi: the step at which the two losses cross, found by a root search, against the bound of the text.
+    crossed = 0
+    while crossed < 10:
+        a, b, c = 1.0, rng.uniform(3, 6), -rng.uniform(0.7, 0.95)
+        g = np.array([[a, 0, 0], [b * c, b * math.sqrt(1 - c * c), 0]])
+        d, s = surgery(g, (0, 1)).sum(0), g.sum(0)
+        h = np.outer(s, s) + 0.1 * np.eye(3)
+        saved = s @ h @ s - d @ h @ d
+        lead = lambda eta: (-eta * s @ d + eta**2 / 2 * d @ h @ d) - (-eta * s @ s + eta**2 / 2 * s @ h @ s)   # noqa: E731, B023
+        assert abs(c) > 2 * a * b / (a * a + b * b) and lead(1e-6) > 0      # small steps: always worse
+        if saved > 1e-3:
+            edge = optimize.brentq(lead, 1e-6, 1e6)
+            np.testing.assert_allclose(edge, 2 * (c * c * (a * a + b * b) + 2 * c * a * b) / saved)
+            crossed += 1
+        else:
+            assert lead(1e3) > 0
     g = np.array([[1.0, 0], [-1, 2], [-1, -1]])
     p, q = surgery(g, (1, 2))[0], surgery(g, (2, 1))[0]
     assert abs(p @ g[1] + 0.6) < 1e-12 and abs(q @ g[2] + 0.3) < 1e-12
