@@ -169,16 +169,16 @@ def merging():
     again, kept = merge_run(1), data['runs'][1]
     torch.set_num_threads(threads)
     for name, values in kept['methods'].items():
-        np.testing.assert_allclose(again['methods'][name], values, atol=0.02, err_msg=name)
+        np.testing.assert_allclose(again['methods'][name], values, atol=0.03 if name == 'Fisher' else 0.003, rtol=0, err_msg=name)   # Fisher: labels drawn by the library's own sampler
     for key in ('scan', 'near', 'far'):
-        np.testing.assert_allclose(again[key], kept[key], atol=0.02)
+        np.testing.assert_allclose(again[key], kept[key], atol=0.002, rtol=0)
     runs = data['runs']
     mean = {name: np.mean([r['methods'][name] for r in runs], 0) for name in kept['methods']}
     scan = np.mean([r['scan'] for r in runs], 0)
     assert [LAMBDAS[k] for k in scan.argmin(0)] == [0.6, 0.6]
     assert all(-0.04 < r['cosine'] < 0 for r in runs) and all(0.22 < v < 0.29 for r in runs for v in r['size'])
     assert abs(np.mean([r['size'] for r in runs]) - 0.25) < 0.005
-    np.testing.assert_allclose(again['cross'], kept['cross'], rtol=0.05)
+    np.testing.assert_allclose(again['cross'], kept['cross'], rtol=0.005)
     cross = np.array([r['cross'] for r in runs])
     assert abs(cross.min() - 0.30) < 0.006 and abs(cross.max() - 0.78) < 0.006
     predicted, actual = 1 / (1 + cross), np.array([[LAMBDAS[k] for k in np.argmin(r['scan'], 0)] for r in runs])
@@ -249,7 +249,7 @@ def quadratics():
     assert abs(front(0.691)[0] + 0.283) < 1e-3
     w = optimize.brentq(lambda w: front(w)[1] - front(w)[2], 0.1, 0.9, xtol=1e-9)
     low, high = front(w - 1e-4), front(w + 1e-4)
-    return {'ex-multi-front': {'a': np.round(front(0.8)[0], 7), 'b': np.round(front(0.8)[1:], 6), 'c': round(w * 3e6) / 3e6 if abs(w - 2 / 3) > 1e-6 else 2 / 3,
+    return {'ex-multi-front': {'a': np.round(front(0.8)[0], 6), 'b': np.round(front(0.8)[1:], 6), 'c': round(w * 3e6) / 3e6 if abs(w - 2 / 3) > 1e-6 else 2 / 3,
                                'd': np.round((high[2] - low[2]) / (high[1] - low[1]), 3)}}
 
 
@@ -369,7 +369,7 @@ def other_directions():
     m, c = 4, -0.2
     unit = np.linalg.cholesky((1 - c) * np.eye(m) + c * np.ones((m, m)))
     alpha = optimize.fsolve(lambda a: unit @ unit.T @ a - 1 / a, np.ones(m))
-    np.testing.assert_allclose(alpha, 1 / math.sqrt(1 + (m - 1) * c))
+    np.testing.assert_allclose(alpha, 1 / math.sqrt(1 + (m - 1) * c), rtol=1e-6)
     g = np.array([[1, 0], [3 * -0.5, 3 * math.sqrt(0.75)]])
     alpha = optimize.fsolve(lambda a: g @ g.T @ a - 1 / a, np.ones(2))
     ratio = lambda d: (lambda w: w[0] / w[1])(np.linalg.solve(g.T, d))   # noqa: E731
