@@ -162,21 +162,23 @@ def stored():
 @checks('tab-multi-merge', 'fig-multi-merge', 'eq-multi-regmean')
 def merging():
     """One seed trained again agrees with the stored runs, whose means are the table and the sentences about it."""
-    torch.set_num_threads(1)
     data = stored()
     assert data['lambdas'] == LAMBDAS and data['alphas'] == ALPHAS and len(data['runs']) == 4
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)                             # a fixed order of summation
     again, kept = merge_run(1), data['runs'][1]
+    torch.set_num_threads(threads)
     for name, values in kept['methods'].items():
-        np.testing.assert_allclose(again['methods'][name], values, atol=0.02, err_msg=name)
+        np.testing.assert_allclose(again['methods'][name], values, atol=0.03 if name == 'Fisher' else 0.003, rtol=0, err_msg=name)   # Fisher: labels drawn by the library's own sampler
     for key in ('scan', 'near', 'far'):
-        np.testing.assert_allclose(again[key], kept[key], atol=0.02)
+        np.testing.assert_allclose(again[key], kept[key], atol=0.002, rtol=0)
     runs = data['runs']
     mean = {name: np.mean([r['methods'][name] for r in runs], 0) for name in kept['methods']}
     scan = np.mean([r['scan'] for r in runs], 0)
     assert [LAMBDAS[k] for k in scan.argmin(0)] == [0.6, 0.6]
     assert all(-0.04 < r['cosine'] < 0 for r in runs) and all(0.22 < v < 0.29 for r in runs for v in r['size'])
     assert abs(np.mean([r['size'] for r in runs]) - 0.25) < 0.005
-    np.testing.assert_allclose(again['cross'], kept['cross'], rtol=0.05)
+    np.testing.assert_allclose(again['cross'], kept['cross'], rtol=0.005)
     cross = np.array([r['cross'] for r in runs])
     assert abs(cross.min() - 0.30) < 0.006 and abs(cross.max() - 0.78) < 0.006
     predicted, actual = 1 / (1 + cross), np.array([[LAMBDAS[k] for k in np.argmin(r['scan'], 0)] for r in runs])
@@ -191,6 +193,9 @@ def merging():
     assert sum(i * o + o for i, o in zip(SIZES, SIZES[1:], strict=False)) == 4010
     total = {name: v[:2].sum() for name, v in mean.items()}
     assert total['联合训练'] < total['RegMean'] < total['Fisher'] < total['平均'] < total['TIES'] < total['DARE']
+    each = {name: np.array([sum(r['methods'][name][:2]) / 2 for r in runs]) for name in ('平均', 'Fisher', 'RegMean')}
+    lead = each['Fisher'] - each['RegMean']
+    assert (each['平均'] > np.maximum(each['Fisher'], each['RegMean'])).all() and sorted(lead > 0) == [False, True, True, True] and abs(lead.min() + 0.001) < 5e-4
     rows = {'相加': '相加（$\\lambda=1$）', 'DARE': 'DARE（$p=0.9$）', 'TIES': 'TIES（留 20%）', '平均': '平均（$\\lambda=\\frac12$）', 'Fisher': 'Fisher（对角）'}
     return {rows.get(n, n): {'任务 A': v[0], '任务 B': v[1], '准确率': (v[2] + v[3]) / 2} for n, v in mean.items()}
 
@@ -244,7 +249,7 @@ def quadratics():
     assert abs(front(0.691)[0] + 0.283) < 1e-3
     w = optimize.brentq(lambda w: front(w)[1] - front(w)[2], 0.1, 0.9, xtol=1e-9)
     low, high = front(w - 1e-4), front(w + 1e-4)
-    return {'ex-multi-front': {'a': np.round(front(0.8)[0], 7), 'b': np.round(front(0.8)[1:], 6), 'c': round(w * 3e6) / 3e6 if abs(w - 2 / 3) > 1e-6 else 2 / 3,
+    return {'ex-multi-front': {'a': np.round(front(0.8)[0], 6), 'b': np.round(front(0.8)[1:], 6), 'c': round(w * 3e6) / 3e6 if abs(w - 2 / 3) > 1e-6 else 2 / 3,
                                'd': np.round((high[2] - low[2]) / (high[1] - low[1]), 3)}}
 
 
@@ -286,7 +291,7 @@ def surgery(g, order):
     return np.array(out)
 
 
-@checks('prop-multi-pcgrad', 'eq-multi-pc2', 'eq-multi-pcgain', 'eg-multi-order')
+@checks('prop-multi-pcgrad', 'eq-multi-pc2', 'eq-multi-pcgain', 'eq-multi-pcstep', 'eg-multi-order')
 def projections():
     rng = np.random.default_rng(2)
     wins = 0
@@ -306,6 +311,22 @@ def projections():
         assert better == (2 * c * (2 * a * b - c * (a * a + b * b)) > eta * (d @ h @ d - s @ h @ s))
         wins += better
     assert 20 < wins < 280
+    # Cosine beyond Phi: the step at which the two losses cross, found by a root search, against the bound of the text.
+    crossed = 0
+    while crossed < 10:
+        a, b, c = 1.0, rng.uniform(3, 6), -rng.uniform(0.7, 0.95)
+        g = np.array([[a, 0, 0], [b * c, b * math.sqrt(1 - c * c), 0]])
+        d, s = surgery(g, (0, 1)).sum(0), g.sum(0)
+        h = np.outer(s, s) + 0.1 * np.eye(3)
+        saved = s @ h @ s - d @ h @ d
+        lead = lambda eta: (-eta * s @ d + eta**2 / 2 * d @ h @ d) - (-eta * s @ s + eta**2 / 2 * s @ h @ s)   # noqa: E731, B023
+        assert abs(c) > 2 * a * b / (a * a + b * b) and lead(1e-6) > 0      # small steps: always worse
+        if saved > 1e-3:
+            edge = optimize.brentq(lead, 1e-6, 1e6)
+            np.testing.assert_allclose(edge, 2 * (c * c * (a * a + b * b) + 2 * c * a * b) / saved)
+            crossed += 1
+        else:
+            assert lead(1e3) > 0
     g = np.array([[1.0, 0], [-1, 2], [-1, -1]])
     p, q = surgery(g, (1, 2))[0], surgery(g, (2, 1))[0]
     assert abs(p @ g[1] + 0.6) < 1e-12 and abs(q @ g[2] + 0.3) < 1e-12
@@ -348,7 +369,7 @@ def other_directions():
     m, c = 4, -0.2
     unit = np.linalg.cholesky((1 - c) * np.eye(m) + c * np.ones((m, m)))
     alpha = optimize.fsolve(lambda a: unit @ unit.T @ a - 1 / a, np.ones(m))
-    np.testing.assert_allclose(alpha, 1 / math.sqrt(1 + (m - 1) * c))
+    np.testing.assert_allclose(alpha, 1 / math.sqrt(1 + (m - 1) * c), rtol=1e-6)
     g = np.array([[1, 0], [3 * -0.5, 3 * math.sqrt(0.75)]])
     alpha = optimize.fsolve(lambda a: g @ g.T @ a - 1 / a, np.ones(2))
     ratio = lambda d: (lambda w: w[0] / w[1])(np.linalg.solve(g.T, d))   # noqa: E731
