@@ -370,6 +370,11 @@ def kept_loss(r, rho):
 def replay_share():
     slope = (kept_loss(10, 1e-4) - 1) / 1e-4
     assert abs(slope / (-2 * 10) - 1) < 0.01       # a/2 times -2r
+    rng = np.random.default_rng(3)                 # going back part of the way: same share in every direction, whatever the curvatures
+    old, new = (m @ m.T for m in rng.standard_normal((2, 5, 5)))
+    end = rng.standard_normal(5)
+    part = 0.7 * end
+    assert math.isclose(part @ old @ part / (end @ old @ end), 0.49) and math.isclose((part - end) @ new @ (part - end) / (end @ new @ end), 1 - 0.91)
     need = [optimize.brentq(lambda rho, r=r: kept_loss(r, rho) - 0.1, 1e-4, 0.95, xtol=1e-12) for r in (1, 10, 100)]
     return {
         'eg-cl-mix': {f'r{r}': kept_loss(r, 0.05) for r in (100, 10, 1)},
