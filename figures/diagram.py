@@ -78,6 +78,11 @@ def box(ax: Axes, x: float, y: float, text: str = '', *, width: float = 2, heigh
     return Box(x, y, width, height)
 
 
+def sections(ax: Axes, places: dict[str, tuple[float, float, str]], *, width: float) -> dict[str, Box]:
+    r"""Boxes of a chapter's sections, ``{'1.1\n自注意力': (x, y, color)}``, by their number: ``{'1.1': box}``."""
+    return {text.split('\n')[0]: box(ax, x, y, text, width=width, height=1.15, color=color) for text, (x, y, color) in places.items()}
+
+
 def arrow(ax: Axes, *points: Point, text: str = '', color: str | None = None, linestyle: str = '-', head: bool = True,
           offset: Point = (0, 5)) -> None:
     """An arrow through the points. ``text`` stands beside the middle of its longest piece, ``offset`` points away."""

@@ -62,7 +62,6 @@ class Fill(SphinxPostTransform):
             reference_entry('', BibtexDomain.backend.paragraph(one.formatted_entry)) for one in citations
         ), classes=['chapter-references'])
 
-
     def short(self, citation: Citation, docname: str) -> reference_entry:
         xref = addnodes.pending_xref('', nodes.inline(), refdomain='cite', reftype='t', reftarget=citation.key, refdoc=docname)
         title = title_of(self.env.domains['cite'], citation)
