@@ -17,6 +17,7 @@ extensions = [
     'sphinx_design',
     'sphinx_copybutton',
     'citations',
+    'numref',
     'printed',
     'zh_typography',
     'mathml',
@@ -51,6 +52,7 @@ numfig_format = {'figure': '图 %s', 'table': '表 %s', 'code-block': '代码 %s
 
 bibtex_bibfiles = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'source/references').glob('*.bib'))
 bibtex_default_style = bibtex_reference_style = 'chinese'
+bibtex_tooltips = False     # the name of the work is shown instead (citations.transforms)
 bibtex_cite_id = 'cite-{key}'
 bibtex_bibliography_id = 'references-{bibliography_count}'
 

@@ -6,6 +6,7 @@ the works that the chapter and its sections cite.
 
 from __future__ import annotations
 
+from pybtex.backends.plaintext import Backend as PlainText
 from pybtex.plugin import register_plugin as register_pybtex
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -20,6 +21,8 @@ from .style import Entries, References
 from .transforms import Fill, Unwrap
 
 register_pybtex('pybtex.style.formatting', 'chinese', Entries)
+# The bibtex domain looks this one up for each citation, and without an entry here that reads the metadata of all installed packages.
+register_pybtex('pybtex.backends', 'plaintext', PlainText, force=True)
 register_bibtex('sphinxcontrib.bibtex.style.referencing', 'chinese', References)
 
 

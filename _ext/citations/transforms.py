@@ -90,10 +90,10 @@ class Unwrap(SphinxPostTransform):
     def name_works(self) -> None:
         """What a pointing device shows over a citation is the name of the work; the whole entry, again and again, would weigh on the page."""
         cite = self.env.domains['cite']
-        works = {citation.citation_id: title_of(cite, citation) for citation in cite.citations}
+        works = {citation.citation_id: citation for citation in cite.citations}
         for node in self.document.findall(nodes.reference):
             if work := works.get(node.get('refid') or node.get('refuri', '').partition('#')[2]):
-                node['reftitle'] = work
+                node['reftitle'] = title_of(cite, work)
 
     def settle_link(self, node: raw_latex) -> None:
         """A link fit for print: not expanded too early in a caption, and with the blank before it, which xeCJK drops before a command."""

@@ -7,6 +7,7 @@ each substring of the text is found by the pairs it contains. ``SPLITTER`` is th
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import pairwise
 
 from sphinx.search.en import SearchEnglish
@@ -40,6 +41,10 @@ class HanSearch(SearchEnglish):
     lang = 'zh'
     stopwords = frozenset()
     js_splitter_code = SPLITTER
+
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__(options)
+        self.stem = cache(self.stem)    # a book has few different words
 
     def split(self, input: str) -> list[str]:
         words = []
