@@ -193,6 +193,14 @@
   } catch { /* nothing is remembered */ }
   addEventListener('toggle', event => { if (event.target.matches?.('details.block-fold')) remember(); }, true);
 
-  document.querySelectorAll('.selftest-form').forEach(place);
+  // For each form the browser looks at the page around it, to fill it in: where the page is laid out as it is read (book.css), not before it comes near.
+  const near = new IntersectionObserver(entries => entries.filter(one => one.isIntersecting).forEach(({ target }) => {
+    near.unobserve(target);
+    place(target);
+  }), { rootMargin: '100% 0%' });
+  for (const spot of document.querySelectorAll('.selftest-form')) {
+    if (spot.matches('.lazy .bd-article > section > section:nth-of-type(n+3) *')) near.observe(spot);
+    else place(spot);
+  }
   document.querySelectorAll('.selftest-bar').forEach(bar);
 })();

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 DESCRIPTION = 120
 PHRASE = 5          # characters of Chinese in a cell that may stand below one another
 BUILDERS = ('html', 'dirhtml')
+# Lets the browser skip what is far away (book.css). Not for a link into the page, or a return to a place on it: these need the heights of all above.
+LAZY = '''<script>
+    if (!location.hash && performance.getEntriesByType('navigation')[0]?.type === 'navigate') {
+      const { classList } = document.documentElement;
+      classList.add('lazy');
+      addEventListener('click', ({ target }) => { if (target.closest('a[href*="#"]')) classList.remove('lazy'); }, true);
+    }
+    </script>'''
 
 
 class _Chinese(NullTranslations):
@@ -62,6 +70,11 @@ def add_description(app: Sphinx, pagename: str, templatename: str, context: dict
         context['metatags'] += social_card(app, pagename, app.env.titles[pagename].astext(), text)
 
 
+def lay_out_lazily(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    if doctree is not None and app.builder.name in BUILDERS:
+        context['metatags'] += f'\n    {LAZY}'
+
+
 def add_assets(app: Sphinx) -> None:
     """Not in ``setup``: an EPUB would carry them."""
     if app.builder.name in BUILDERS:
@@ -90,5 +103,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect('builder-inited', add_assets)
     app.connect('builder-inited', translate_theme)
     app.connect('html-page-context', add_description)
+    app.connect('html-page-context', lay_out_lazily)
     setup_site(app)
     return {'version': '1', 'parallel_read_safe': True, 'parallel_write_safe': True}

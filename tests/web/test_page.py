@@ -214,3 +214,60 @@ def test_wide_tables_scroll_inside_themselves(visit, book_url):
     })"""):
         assert box['inside']
         assert box['focusable'] or not box['wide']
+
+
+# -- a long page is laid out where it is read --------------------------------------------------------------------------
+
+LONG = 'chapter1/self-attention.html'
+LAID_OUT = "one => one.checkVisibility({contentVisibilityAuto: true})"
+FAR = '#equation-eq-attn-sensitivity math'
+
+
+def test_what_is_far_waits_until_it_comes_near(visit, book_url):
+    page = visit(f'{book_url}/{LONG}').page
+    far, form = page.locator(FAR).first, page.locator('.selftest-form:has(input)')
+    assert page.locator('article math').first.evaluate(LAID_OUT)
+    assert not far.evaluate(LAID_OUT)
+    assert form.count() == 0
+    far.scroll_into_view_if_needed()
+    page.wait_for_function(f'({LAID_OUT})(document.querySelector("{FAR}"))')
+    page.locator('.selftest-form[data-fields]').last.scroll_into_view_if_needed()
+    form.last.wait_for()
+
+
+@pytest.mark.parametrize('width', WIDTHS.values(), ids=WIDTHS)
+def test_a_link_within_the_page_lands_on_its_target(visit, book_url, width):
+    """Just below the bar, however little of what is above has been laid out; so does a link from elsewhere."""
+    top = 'hash => document.querySelector(hash).getBoundingClientRect().top'
+    for hash_ in ('#proof-chapter1-self-attention-5', '#ex-attn-scale'):
+        page = visit(f'{book_url}/{LONG}', width=width).page
+        page.evaluate('hash => { const link = Object.assign(document.createElement("a"), {href: hash}); document.querySelector("article p").append(link); link.click(); }', hash_)
+        page.wait_for_timeout(600)
+        inside = page.evaluate(top, hash_)
+        there = visit(f'{book_url}/{LONG}{hash_}', width=width).page
+        there.wait_for_timeout(600)
+        assert abs(inside - there.evaluate(top, hash_)) < 3
+        assert 60 < inside < 160
+
+
+@pytest.mark.parametrize('width', WIDTHS.values(), ids=WIDTHS)
+def test_nothing_moves_when_a_box_comes_to_be_laid_out(visit, book_url, width):
+    """What the style sheet lets wait is as high alone as it is among the others: no margin goes through it."""
+    page = visit(f'{book_url}/{LONG}', width=width).page
+    moved = page.evaluate("""() => {
+      const all = [...document.querySelectorAll('article > section > section *')], text = [...document.querySelectorAll('article section > *')];
+      const boxes = all.filter((one) => getComputedStyle(one).contentVisibility === 'auto');
+      document.documentElement.classList.remove('lazy');
+      const tops = () => text.map((one) => one.getBoundingClientRect().top);
+      const before = tops();
+      for (const one of boxes) one.style.contain = 'layout paint style';
+      const after = tops();
+      return [boxes.length, Math.max(...after.map((top, place) => Math.abs(top - before[place])))];
+    }""")
+    assert moved[0] > 100 and moved[1] < 0.1, moved
+
+
+def test_paper_has_all_of_it(visit, book_url):
+    page = visit(f'{book_url}/{LONG}').page
+    page.emulate_media(media='print')
+    assert page.locator(FAR).first.evaluate(LAID_OUT)
