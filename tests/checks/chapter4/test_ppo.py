@@ -335,6 +335,32 @@ def gae_figure():
     assert np.all(np.diff(first) > 0)
 
 
+@checks('eq-ppo-martingale')
+def what_a_critic_saves():
+    """Variances by enumeration on a random tree; a constant baseline against exact and halved values on the figure's process."""
+    tree = Tree(2, 5)
+    logits = tree.logits()
+    p = tree.logp(logits).sum(1).exp()
+    r = torch.zeros(len(p), 5, dtype=F64)
+    r[:, -1] = torch.randn(len(p), dtype=F64)
+    value = tree.values(logits, r)
+    squares = p @ (r + value[:, 1:] - value[:, :-1]) ** 2
+    estimate = backward_gae(r, value, 1.0)
+    variance = p @ estimate**2 - (p @ estimate) ** 2
+    total = p @ r[:, -1] ** 2 - (p @ r[:, -1]) ** 2
+    torch.testing.assert_close(squares.sum(), total)
+    torch.testing.assert_close(variance, total - torch.cat([torch.zeros(1, dtype=F64), squares.cumsum(0)[:-1]]))
+    script = figure('ppo_gae')
+    parts = script.process()
+    chance, score, reward, _ = parts
+    true = np.einsum('y,y,ytk->k', chance, reward, score)
+    g = score.sum(1) * (reward - chance @ reward)[:, None]
+    flat = math.sqrt(chance @ ((g - true) ** 2).sum(1)) / np.linalg.norm(true)
+    exact, half = (script.moments(scale, 1.0, parts)[1] for scale in (1.0, 0.5))
+    assert round(flat, 2) == 1.51 and round(exact, 2) == 0.78
+    assert round((flat / exact) ** 2, 1) == 3.7 and round((flat / half) ** 2, 1) == 1.4
+
+
 @checks('thm-ppo-kl', 'eq-ppo-kl', 'ex-ppo-partial')
 def kl_placement():
     """Every expected gradient by enumeration with autograd on each sample, against autograd of the exact divergences."""
@@ -511,9 +537,9 @@ def ledger():
     group = [four[0], 0, four[2], four[3]]
     rule = [four[0], 0, four[2], 0]
     names = ('策略', '价值', '参考', '奖励')
-    memory = {n: {'byte / 参数': b, '四模型': x, '组基线 + 奖励模型': y, '组基线 + 规则': z}
+    memory = {n: {'每参数': b, '四模型': x, '无价值': y, '规则判分': z}
               for n, b, x, y, z in zip(names, (16, 16, 2, 2), four, group, rule, strict=True)}
-    memory['合计'] = {'四模型': sum(four), '组基线 + 奖励模型': sum(group), '组基线 + 规则': sum(rule)}
+    memory['合计'] = {'四模型': sum(four), '无价值': sum(group), '规则判分': sum(rule)}
     assert round(1 - sum(group) / sum(four), 2) == 0.43
     tokens = 1024 * (512 + 1024)
     assert tokens == 1_572_864
