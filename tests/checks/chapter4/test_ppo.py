@@ -201,6 +201,24 @@ def clipped_terms():
     return {'ex-ppo-clip': {'a': terms.detach(), 'b': loss.detach(), 'c': torch.autograd.grad(loss, logs)[0]}}
 
 
+@checks('eq-ppo-decoupled')
+def decoupled_start():
+    """At the centre of the clip nothing is silent; the same stale samples in the coupled objective lose part of their gradient."""
+    tree = Tree(3, 3)
+    behaviour = tree.logits()
+    centre = behaviour + 0.5 * tree.logits()
+    p = tree.logp(behaviour).sum(1).exp()
+    advantage = torch.randn(len(p), 3, dtype=F64)
+    weight = (tree.logp(centre) - tree.logp(behaviour)).exp()
+    decoupled = autograd(lambda s: (p[:, None] * weight * term((tree.logp(s) - tree.logp(centre)).exp(), advantage)).sum(), centre)
+    plain = torch.einsum('y,yt,ytk->k', p, weight * advantage, tree.scores(centre))
+    torch.testing.assert_close(decoupled, plain)
+    coupled = autograd(lambda s: (p[:, None] * term((tree.logp(s) - tree.logp(behaviour)).exp(), advantage)).sum(), centre)
+    silent = torch.where(advantage > 0, weight > 1.2, weight < 0.8)
+    torch.testing.assert_close(coupled, torch.einsum('y,yt,ytk->k', p, torch.where(silent, 0.0, weight * advantage), tree.scores(centre)))
+    assert 0.1 < silent.double().mean() < 0.6
+
+
 @checks('eg-ppo-escape', 'fig-ppo-clip')
 def escape():
     """Autograd on the exact clipped objective of the two states; the figure's slope and path against it."""
