@@ -192,7 +192,7 @@ def cheapest(rho, price):
 
 @checks('tab-future4-ppi', 'eq-future4-ppicost')
 def mixing_table():
-    return {f'{rho}': {f'$c_f/c_h={price}$': cheapest(rho, price)[0] for price in (0.1, 0.01, 0.001)} for rho in (0.5, 0.7, 0.8, 0.9)}
+    return {f'{rho}': {f'{price}': cheapest(rho, price)[0] for price in (0.1, 0.01, 0.001)} for rho in (0.5, 0.7, 0.8, 0.9)}
 
 
 @checks('eg-future4-ppi', 'ex-future4-ppi')
