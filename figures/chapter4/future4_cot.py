@@ -18,11 +18,11 @@ def policy(t, penalty=PENALTY):
 def figure():
     fig, axes = plt.subplots(1, 2, figsize=style.PANELS, sharey=True)
     t = np.linspace(0, 12, 300)
-    for ax, penalty, title in zip(axes, (0.0, PENALTY), ('不奖惩思维链', '惩罚说出来的作弊'), strict=True):
+    for ax, penalty, title in zip(axes, (0.0, PENALTY), ('不奖惩思维链', '惩罚写明的作弊'), strict=True):
         openly, silently = policy(t, penalty)
         ax.plot(t, openly + silently, color='C0', label='作弊')
-        ax.plot(t, openly, '--', color='C2', label='说出来的')
-        ax.plot(t, silently, ':', color='C1', linewidth=2, label='没说的')
+        ax.plot(t, openly, '--', color='C2', label='写明的')
+        ax.plot(t, silently, ':', color='C1', linewidth=2, label='没写的')
         ax.set_title(title)
         ax.set_xlabel('优化压力 $t=1/\\beta$')
     turn = np.log(SAY * (PENALTY - GAIN) / ((1 - SAY) * GAIN)) / PENALTY

@@ -216,6 +216,13 @@ def pairs_needed():
     """Power of the two-sample test of 14 % against 1 %, sixty and sixty-one per arm."""
     power = lambda n: stats.norm.cdf(0.13 / math.sqrt((0.14 * 0.86 + 0.01 * 0.99) / n) - stats.norm.ppf(0.975))
     assert power(60) < 0.8 <= power(61) and abs(optimize.brentq(lambda n: power(n) - 0.8, 10, 200) - 60.5) < 0.05
+    # The exact test, its power by enumeration of both arms.
+    def exact(n):
+        first, second = (stats.binom.pmf(np.arange(n + 1), n, p) for p in (0.14, 0.01))
+        rejected = lambda i, j: stats.fisher_exact([[i, n - i], [j, n - j]])[1] <= 0.05
+        return sum(first[i] * second[j] for i in range(26) for j in range(6) if rejected(i, j))
+
+    assert exact(68) < 0.8 < exact(69)
     # The gap of the log-odds has V in it and not k.
     for k in (-1.0, 2.0):
         odds = [(p * 3.0 - k) / 0.5 for p in (0.2, 0.7)]
@@ -293,15 +300,19 @@ def suppressed_action():
             expected += p**k * (1 - p) ** (group - k) * step
         assert abs(script.group_signal(p, group) - expected) < 1e-12
     assert abs(script.group_signal(1e-5) / 1e-5 / math.sqrt(15) - 1) < 1e-3
+    # the unbiased deviation, which torch takes unless told otherwise
+    r = torch.tensor([1.0] + [0.0] * 15, dtype=F64)
+    assert abs((r * (r - r.mean()) / r.std()).mean().item() * 16 - 15 / 4) < 1e-12
     assert abs(script.grouped(1e-4) * math.sqrt(15) * 1e-4 - 1) < 0.01 and round(math.sqrt(15), 2) == 3.87
 
 
 @checks('prop-future4-explore')
 def never_seen():
     assert round(stats.binom.pmf(0, 10_000, 1e-5), 3) == 0.905
-    u = logit(1e-4)
-    average = integrate.quad(lambda z: stats.norm.pdf(z) / (1 + math.exp(-(u + 2 * z))), -12, 12)[0]
-    assert abs(average / 1e-4 / math.exp(2) - 1) < 0.05 and round(math.exp(2), 1) == 7.4
+    average = lambda p, s: integrate.quad(lambda z: stats.norm.pdf(z) / (1 + math.exp(-(logit(p) + s * z))), -12, 12, limit=200)[0]
+    assert abs(average(1e-4, 2) / 1e-4 / math.exp(2) - 1) < 0.05 and round(math.exp(2), 1) == 7.4
+    # a small result is not enough: the tilted mass has to stay where the sigmoid is an exponential
+    assert abs(average(1e-6, 4.5) / 1e-6 - 2299) < 1 and average(1e-6, 4.5) < 0.003 and abs(math.exp(4.5**2 / 2) / 2.5e4 - 1) < 0.01
 
 
 # Rewarding the chain of thought
