@@ -93,6 +93,7 @@ def two_engines():
     assert 7.5 < data['bf16']['sigma'] / data['fp16']['sigma'] < 8.5
     assert torch.finfo(torch.bfloat16).eps / torch.finfo(torch.float16).eps == 8
     assert torch.finfo(torch.bfloat16).eps / 2 == 2**-8 and torch.finfo(torch.float16).eps / 2 == 2**-11
+    assert all(round(run['kurtosis']) == 5 and run['lag'] < 0.005 for run in data.values()) and round(data['bf16']['lag'], 3) == 0.003
     for run in data.values():       # the square-root law, within the sampling error of 48 sequences
         ratio = np.array(run['rms']) / (run['sigma'] * np.sqrt(run['t']))
         assert (np.abs(ratio[2:] - 1) < 0.35).all() and abs(ratio[2:].mean() - 1) < 0.25
