@@ -93,6 +93,7 @@ def two_engines():
     assert 7.5 < data['bf16']['sigma'] / data['fp16']['sigma'] < 8.5
     assert torch.finfo(torch.bfloat16).eps / torch.finfo(torch.float16).eps == 8
     assert torch.finfo(torch.bfloat16).eps / 2 == 2**-8 and torch.finfo(torch.float16).eps / 2 == 2**-11
+    assert all(round(run['kurtosis']) == 5 and run['lag'] < 0.005 for run in data.values()) and round(data['bf16']['lag'], 3) == 0.003
     for run in data.values():       # the square-root law, within the sampling error of 48 sequences
         ratio = np.array(run['rms']) / (run['sigma'] * np.sqrt(run['t']))
         assert (np.abs(ratio[2:] - 1) < 0.35).all() and abs(ratio[2:].mean() - 1) < 0.25
@@ -117,8 +118,7 @@ def accumulation():
         assert math.isclose(kl, s * s / 2, rel_tol=1e-6) and 2 * tv <= math.sqrt(2 * kl) + 1e-12
         half = optimize.brentq(lambda t: math.exp(-t * sigma**2) - 0.5, 1, 1e7)
         table[label] = {
-            '有效样本减半的长度': round(half),       # whole tokens
-             '$s=\\sigma\\sqrt T$': s,
+            '有效样本减半的长度': round(half), '$s=\\sigma\\sqrt T$': s,
             '有效样本': 1 / second if sigma > 0.03 else 100 / second, '$\\mathrm{TV}$': tv,
         }
     # A threshold of the section: T sigma^2 = 0.01 keeps the total variation under 4 %.
@@ -375,7 +375,8 @@ def hacking():
     # The curve is flat at its top: the turning point is where the slope, taken from the equation, changes sign.
     slope = path[0] * (script.SCORE[0] - script.SCORE @ path)
     i = np.flatnonzero(slope < 0)[0]
-    t, x = grid[i], path[:, i]
+    t = np.interp(0, [-slope[i - 1], -slope[i]], grid[i - 1 : i + 1])
+    x = replicate(script.START, script.SCORE, [0, t])[:, -1]
     assert round(x[2], 4) == 0.0010 and abs(script.SCORE @ x - 0.9) < 1e-5
     half = grid[np.flatnonzero(path[2] > 0.5)[0]]
     assert abs(script.SCORE @ path[:, np.searchsorted(grid, half)] - 0.95) < 1e-3
@@ -406,7 +407,7 @@ def hacking():
     step = torch.linalg.pinv(fisher, rtol=1e-12) @ g
     moved = torch.autograd.functional.jvp(lambda v: torch.softmax(v, 0), theta, step)[1]
     torch.testing.assert_close(moved, p * (score - p @ score), atol=1e-8, rtol=1e-5)
-    return {'t': optimize.brentq(lambda u: script.SCORE @ script.shares(np.array([u]))[0] - 0.9, 5, 20), 'peak': x[0],
+    return {'t': t, 'peak': x[0],
             'half': optimize.brentq(lambda u: script.shares(np.array([u]))[0][2] - 0.5, 50, 100), 'audit': audits(x)}
 
 
