@@ -39,8 +39,11 @@ def figure():
     for advantage, color, name in ((1, 'C0', '$\\hat A=1$'), (-1, 'C1', '$\\hat A=-1$')):
         left.plot(rho, advantage * rho, '--', color=color, linewidth=0.9)
         left.plot(rho, np.minimum(rho * advantage, np.clip(rho, 1 - EPS, 1 + EPS) * advantage), color=color)
-        left.annotate(name, (0.36, advantage * 0.36 if advantage > 0 else -0.8), (0, 8 if advantage > 0 else -12),
-                      textcoords='offset points', color=color)
+        left.annotate(name, (1.1, advantage * 1.1), (0, 14 if advantage > 0 else -20), ha='center', textcoords='offset points', color=color)
+    for at, text in (((0.42, 0.72), '保留'), ((1.5, 0.88), '零'), ((0.55, -1.14), '零'), ((1.5, -1.2), '保留')):
+        left.annotate(text, at, ha='center', fontsize=9)
+    for edge in (1 - EPS, 1 + EPS):
+        left.axvline(edge, color=style.muted(), linewidth=0.7, linestyle='--')
     left.axvline(1, color=style.muted(), linewidth=0.7, linestyle=':')
     left.set_xlabel('比值 $\\rho$')
     style.ylabel(left, '一项目标')

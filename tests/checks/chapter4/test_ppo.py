@@ -400,6 +400,11 @@ def kl_placement():
     visits = torch.where(torch.arange(len(visits)) == 0, 1.0, visits / 1.0)
     local = autograd(lambda s: (visits * (s.softmax(-1) * (s.log_softmax(-1) - reference.log_softmax(-1))).sum(-1)).sum(), logits)
     torch.testing.assert_close(token, local)
+    # Token-wise k3: forward divergences at the visited states, neither sequence divergence.
+    third = autograd(lambda s: (p * ((ref - tree.logp(s)).exp() - 1 + tree.logp(s) - ref).sum(1)).sum(), logits)
+    local = autograd(lambda s: (visits * (reference.softmax(-1) * (reference.log_softmax(-1) - s.log_softmax(-1))).sum(-1)).sum(), logits)
+    torch.testing.assert_close(third, local)
+    assert (third - forward).norm() > 0.01 and (third - reverse).norm() > 0.01
     assert (token - reverse).norm() > 0.01
     # The exercise: the first step equals the reference; only what follows token 1 differs.
     tree = Tree(2, 2)
@@ -445,12 +450,15 @@ def critic_errors():
     """Fitted lambda-returns iterated on a chain, and the probability of a sum of geometric variables; the quoted iteration counts."""
     lam, longest = 0.95, 1200
     error = torch.cat([torch.zeros(1, dtype=F64), -torch.ones(longest, dtype=F64)])
-    half = {}
+    half, mixed = {}, error * torch.where(torch.arange(longest + 1) % 2 == 0, 1.0, -1.0)
     for n in range(1, 70):
         new = torch.zeros_like(error)
         for j in range(1, longest + 1):
             new[j] = lam * new[j - 1] + (1 - lam) * error[j - 1]     # the same sum, one step at a time
         error = new
+        for j in range(longest, 0, -1):              # any initial error within the bound: directly from the definition
+            mixed[j] = (1 - lam) * (lam ** torch.arange(j - 1, dtype=F64) * mixed[:j].flip(0)[:j - 1]).sum() if n <= 3 else mixed[j]
+        assert n > 3 or bool((mixed.abs() <= error.abs() + 1e-12).all())
         for j in (200, 1000):
             # Negative binomial counts failures before the n-th success.
             assert abs(-error[j].item() - stats.nbinom.cdf(j - 1 - n, n, 1 - lam)) < 1e-9
@@ -473,6 +481,21 @@ def critic_errors():
         out[name] = going - stopping
     out['none'] = abs(out['none'].round(decimals=12))
     return {'eg-ppo-eos': out}
+
+
+@checks('eq-ppo-stale')
+def staleness():
+    """Equal moves of the logit in one direction: exact second moments of the sequence ratio, and the largest number of steps that keeps a tenth."""
+    size = math.sqrt(8e-5)
+    prob = lambda steps: 1 / (1 + math.exp(-size * steps))
+    kl = lambda steps: stats.entropy([prob(steps), 1 - prob(steps)], [0.5, 0.5])
+    assert abs(kl(1) / 1e-5 - 1) < 1e-3 and abs(kl(10) / kl(1) / 100 - 1) < 0.01
+    for length, largest in ((1000, 10), (10_000, 3)):
+        share = lambda steps: (2 * (prob(steps) ** 2 + (1 - prob(steps)) ** 2)) ** -length
+        assert share(largest) > 0.1 > share(largest + 1)
+    # Independent directions: the mean squared displacement, hence the mean divergence, grows linearly.
+    walks = np.random.choice([-1, 1], (20_000, 10)).cumsum(1)[:, -1]
+    assert abs(np.mean([kl(w) for w in walks]) / kl(1) / 10 - 1) < 0.05
 
 
 @checks('prop-ppo-vclip')
@@ -544,7 +567,7 @@ def counts():
     return body + head.numel(), body + scalar.numel(), inner + head.numel(), inner + scalar.numel()
 
 
-@checks('tab-ppo-memory', 'tab-ppo-flops', 'eg-ppo-step', 'eq-ppo-gentime', 'ex-ppo-design')
+@checks('tab-ppo-memory', 'tab-ppo-flops', 'tab-ppo-throughput', 'eg-ppo-step', 'eq-ppo-gentime', 'ex-ppo-design')
 def ledger():
     """Counts from tensor shapes; FLOPs by adding up the matrix products; decoding time step by step instead of at the average length."""
     actor, critic, mm, mm_critic = counts()
@@ -566,24 +589,35 @@ def ledger():
              '训练': (peta(6, mm), peta(6, mm_critic))}
     total = sum(a + b for a, b in flops.values())
     assert round(total, 1) == 251.4 and round(total + 3 * sum(flops['训练']), 1) == 661.5 and 0.09 < flops['生成'][0] / total < 0.1
-    core = 4 * (1537 / 2) * 4096 * 32 / (2 * mm)      # attention core per token, upper triangle skipped, over the products with weights
-    assert core < 0.03
-    out = {}
-    for name, b, answer in (('short', 128, 1024), ('long', 28, 16_384)):
-        read = sum(2 * mm + b * (512 + step + 0.5) * 131_072 for step in range(answer))
-        train = 6 * (mm + mm_critic) * b * (512 + answer) / (0.4 * 989.4e12)
-        out[name] = (read / 3.35e12, train)
-        per = read / answer
-        assert round(1e3 * per / 3.35e12, 1) == {'short': 9.6, 'long': 14.0}[name]
+    lean = total - flops['训练'][1] - peta(2, mm_critic)
+    assert round(lean, 1) == 163.6 and round(1 - lean / total, 2) == 0.35
+    out, rate = {}, {}
+    for name, label, b, answer in (('short', '短', 128, 1024), ('long', '长', 28, 16_384)):
+        read = sum(2 * mm + b * (512 + step + 0.5) * 131_072 for step in range(answer)) / 3.35e12
+        # Attention core forward: scores and mixing over the positions up to each token, every layer.
+        core = b * sum(2 * 2 * seen * 4096 for seen in range(1, 512 + answer + 1)) * 32
+        tokens = b * (512 + answer)
+        seconds = lambda work: work / (0.4 * 989.4e12)
+        actor_forward, critic_forward = seconds(2 * mm * tokens + core), seconds(2 * mm_critic * tokens + core)
+        score = {'四模型': 2 * actor_forward + 2 * critic_forward, '无价值': 2 * actor_forward + critic_forward}
+        train = {'四模型': 3 * (actor_forward + critic_forward), '无价值': 3 * actor_forward}
+        for kind in score:
+            rate[f'{label}，{kind}'] = {'生成': read, '打分': score[kind], '训练': train[kind], '千 token/s': b * answer / 1e3 / (read + score[kind] + train[kind])}
+        out[name] = (read, train['四模型'])
+        assert round(1e3 * read / answer, 1) == {'short': 9.6, 'long': 14.0}[name]
+        assert round(100 * core / (2 * mm * tokens), 1) == {'short': 2.7, 'long': 29.5}[name]
+        assert round(rate[f'{label}，无价值']['千 token/s'] / rate[f'{label}，四模型']['千 token/s'], 2) == {'short': 1.52, 'long': 1.24}[name]
+    assert round(seconds(6 * (mm + mm_critic) * tokens), 1) == 103.9
+    assert round(8 * 1536 * 128_256 * 4 / 2**30, 2) == 5.87
     assert round(2 * mm / 1e9, 1) == 15.0 and round(128 * 1024 * 131_072 / 1e9, 1) == 17.2 and round(28 * 16_896 * 131_072 / 1e9, 1) == 62.0
     assert 28 * 16_896 * 131_072 + 2 * actor < 80e9 and 128 * 1536 == 196_608
-    assert 0.2 < out['short'][0] / out['short'][1] < 0.27 and 2 < out['long'][0] / out['long'][1] < 2.5
+    assert 0.2 < out['short'][0] / out['short'][1] < 0.25 and round(out['long'][0] / out['long'][1], 1) == 1.7
     room = (80 - 8 - gib(actor, 2)) * 2**30 / (128 * 1024)
     pair = int((160 - 16 - gib(actor, 2)) * 8192 / 16_896)
     assert pair == 62 and 2 * int(room / 16_896) == 54
     with_critic = (2 + 2 + 2 + 6 + 8 * mm_critic / mm) / 12
     assert 1.5 < with_critic < 2
-    return {'tab-ppo-memory': memory, 'tab-ppo-flops': {n: {'策略 / 参考': a, '价值 / 奖励': b} for n, (a, b) in flops.items()}, 'eg-ppo-step': out,
+    return {'tab-ppo-throughput': rate, 'tab-ppo-memory': memory, 'tab-ppo-flops': {n: {'策略 / 参考': a, '价值 / 奖励': b} for n, (a, b) in flops.items()}, 'eg-ppo-step': out,
             'ex-ppo-design': {'a': (sum(four) / 8, 'GiB'), 'b': room, 'c': int(room / (16_384 + 512))}}
 
 
@@ -627,6 +661,10 @@ def shifted_rewards():
     stop, go = [0.6], [0.0, 1.0]
     mean = (0.5 * sum(stop) + 0.5 * sum(go)) / (0.5 * len(stop) + 0.5 * len(go))
     assert round(mean, 3) == 0.533 and sum(go) > sum(stop)
+    # Whitening that puts the mean back is not a plain division: every token gains m (1 - 1 / sigma).
+    r = np.random.randn(50) + 2
+    back = (r - r.mean()) / r.std() + r.mean()
+    np.testing.assert_allclose(back - r / r.std(), r.mean() * (1 - 1 / r.std()))
     for m in (0.5, mean):
         assert sum(r - m for r in stop) > sum(r - m for r in go)
     assert math.isclose(sum(r - 0.5 for r in stop), 0.1) and sum(r - 0.5 for r in go) == 0
