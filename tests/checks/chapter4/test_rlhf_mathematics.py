@@ -216,6 +216,7 @@ def win_rates():
         np.testing.assert_allclose(figure.exponential(t), (math.log(rate) + (1 - rate) / rate, heavy))
         rows[str(n)] = {'KL': cost, 'BoN': win, '最优': best, '正态奖励': normal, '指数奖励': heavy}
         assert 0 < best - win < 0.01
+        assert (normal > win) == (n == 2)
         if n == 16:
             assert abs(best - win - 1.1e-4) < 5e-6 and abs(1 / (2 * n**3) - 1.2e-4) < 5e-6
     for n, low, high in ((200, 0.97, 1.03), (50, 0.9, 1.1)):
