@@ -216,6 +216,7 @@ def win_rates():
         np.testing.assert_allclose(figure.exponential(t), (math.log(rate) + (1 - rate) / rate, heavy))
         rows[str(n)] = {'KL': cost, 'BoN': win, '最优': best, '正态奖励': normal, '指数奖励': heavy}
         assert 0 < best - win < 0.01
+        assert (normal > win) == (n == 2)
         if n == 16:
             assert abs(best - win - 1.1e-4) < 5e-6 and abs(1 / (2 * n**3) - 1.2e-4) < 5e-6
     for n, low, high in ((200, 0.97, 1.03), (50, 0.9, 1.1)):
@@ -261,6 +262,8 @@ def mirror_descent():
             target = solve(lambda q, h=now: (q * r).sum() - beta * kl(q, p0) - kl(q, h) / eta)
             torch.testing.assert_close(torch.softmax(lam * held.log() + (1 - lam) * best.log(), 0), target, atol=1e-5, rtol=0)
         held = torch.softmax(lam * held.log() + (1 - lam) * best.log(), 0)
+        ratio = kl(best, torch.softmax(lam * held.log() + (1 - lam) * best.log(), 0)) / kl(best, held)
+        assert ratio < lam and (k < 6 or abs(ratio / lam**2 - 1) < 0.1)
         assert kl(best, held) <= lam**k * kl(best, p0)
         torch.testing.assert_close(free, gibbs(p0, r, k * eta))
         reward.append((free * r).sum())
@@ -354,6 +357,10 @@ def expected_gradients():
     log_p = torch.log_softmax(logits, 0)
     held = (p * estimators(log_p.exp(), p0)[1]).sum()
     torch.testing.assert_close(torch.autograd.grad(held, logits)[0], g['reverse'])
+    # With the gradient passing through the ratio it does not.
+    p = torch.softmax(logits, 0)
+    through = torch.autograd.grad((old * (p / old) * estimators(p, p0)[1]).sum(), logits)[0]
+    assert (through - g['reverse']).norm() > 1e-3 * g['reverse'].norm()
 
 
 @checks('ex-rlhf-tokens')
@@ -403,8 +410,8 @@ def weights(rule, answers):
         '留一法': np.array([r[i] - np.delete(r, i).mean() for i in range(size)]),
         '减均值': centred,
         '除以标准差': scaled,
-        '再除以 $\\ell_i$': scaled / length,
-        '再乘 $G/\\sum_j\\ell_j$': scaled * size / length.sum(),
+        '除以 $s_r\\ell_i$': scaled / length,
+        '除以 $s_r\\bar\\ell$': scaled * size / length.sum(),
         'c': centred / length,
     }[rule]
 
@@ -415,7 +422,7 @@ def pseudo_rewards():
     rows = {}
     groups = [np.array(g) for g in itertools.product(range(4), repeat=4)]
     logits = torch.tensor(np.log(CHANCE), requires_grad=True)
-    for rule in ('留一法', '减均值', '除以标准差', '再除以 $\\ell_i$', '再乘 $G/\\sum_j\\ell_j$', 'c'):
+    for rule in ('留一法', '减均值', '除以标准差', '除以 $s_r\\ell_i$', '除以 $s_r\\bar\\ell$', 'c'):
         total, given = 0.0, np.zeros(4)
         log_p = torch.log_softmax(logits, 0)
         for g in groups:
@@ -430,7 +437,7 @@ def pseudo_rewards():
     np.testing.assert_allclose(rows['减均值'], 0.75 * (RIGHT - 0.3))
     np.testing.assert_allclose(rows.pop('c'), 0.75 * (RIGHT - 0.3) / LENGTH)
     drift = {rule: f[3] - f[2] for rule, f in rows.items()}
-    assert abs(drift['再除以 $\\ell_i$'] - 0.184) < 5e-4 and abs(drift['再乘 $G/\\sum_j\\ell_j$'] - 0.050) < 5e-4 + 5e-5
+    assert abs(drift['除以 $s_r\\ell_i$'] - 0.184) < 5e-4 and abs(drift['除以 $s_r\\bar\\ell$'] - 0.050) < 5e-4 + 5e-5
     assert abs(drift['留一法']) < 1e-12
     return {rule: dict(zip(('对短', '对长', '错短', '错长'), f, strict=True)) for rule, f in rows.items()}
 
@@ -456,9 +463,13 @@ def prompt_weights():
             value = weight(rate, size)
             assert math.isclose(figure.weight(rate, size), value, rel_tol=1e-9)
             assert value <= math.sqrt((size - 1) / size / (rate * (1 - rate))) + 1e-12
+            assert 2 * (size - 1) / size - 1e-12 <= value <= math.sqrt(size - 1) + 1e-12
+            j = stats.binom(size - 2, rate)
+            assert math.isclose(value, j.expect(lambda k, n=size: (n - 1) / np.sqrt((k + 1) * (n - 1 - k))) if size > 2 else 1, rel_tol=1e-9)
             assert math.isclose(value, weight(1 - rate, size), rel_tol=1e-9)
         assert abs(figure.weight(1e-7, size) - math.sqrt(size - 1)) < 1e-4
     assert all(abs(figure.weight(rate, 2) - 1) < 1e-12 for rate in (0.01, 0.3, 0.5))
+    assert all(abs(weight(rate, 3) - math.sqrt(2)) < 1e-12 for rate in (0.01, 0.3, 0.5))
     assert abs(figure.weight(0.3, 20_000) * math.sqrt(0.21) - 1) < 1e-3
     p = torch.tensor(0.3, dtype=F64, requires_grad=True)
     torch.testing.assert_close(torch.autograd.grad(2 * torch.asin(p.sqrt()), p)[0], (p * (1 - p)).detach() ** -0.5)
@@ -537,6 +548,11 @@ def sequence_ratio():
     assert abs(math.exp(-kappa) - 0.9777) < 5e-5
     assert abs(m['gspo'][1] / (sigma / 10 * math.exp(-kappa)) - 1) < 0.01
     assert abs(moments(5000, 1 / 5000)[0] - math.exp(-kappa)) < 1e-5
+    # Share of sequences below the left bound: simulated Gaussian log-ratios with mean -kappa and variance 2 kappa.
+    rng = np.random.default_rng(0)
+    for length, share in ((1000, 0.69), (10_000, 0.94)):
+        log_s = rng.normal(-1e-3, math.sqrt(2e-3), (4000, length)).mean(1) if length == 1000 else rng.normal(-1e-3, math.sqrt(2e-3 / length), 40_000)
+        assert abs((np.exp(log_s) < 1 - 3e-4).mean() - share) < 0.02
     return {'token': token, 'product': m['product'][1], 'gspo': m['gspo'][1], 'mean': m['gspo'][0]}
 
 
@@ -600,17 +616,17 @@ def entropy_change():
         torch.testing.assert_close(rate(direction), -0.8 * (s[i] - (p * s).sum()))
 
 
-def clipped_update(start, counts, upper, steps=50, rate=1.0):
+def clipped_update(start, counts, upper, steps=50, rate=1.0, lower=0.8, scaled=True):
     """Gradient ascent by autograd on the clipped objective, one group per row."""
     reward = tensor(1.0, 1.0, 0.0, 0.0)
     r = (counts @ reward) / 8
     spread = (r * (1 - r)).sqrt()
-    a = torch.where(spread[:, None] > 0, (reward - r[:, None]) / spread[:, None].clamp_min(1e-9), torch.zeros_like(counts))
+    a = torch.where(spread[:, None] > 0, (reward - r[:, None]) / (spread[:, None].clamp_min(1e-9) if scaled else 1), torch.zeros_like(counts))
     z = start.log().expand(len(counts), 4).clone().requires_grad_()
     optimizer = torch.optim.SGD([z], lr=rate, maximize=True)
     for _ in range(steps):
         ratio = torch.softmax(z, -1) / start
-        objective = (counts / 8 * torch.minimum(ratio * a, ratio.clamp(0.8, upper) * a)).sum()
+        objective = (counts / 8 * torch.minimum(ratio * a, ratio.clamp(lower, upper) * a)).sum()
         optimizer.zero_grad()
         objective.backward()
         optimizer.step()
@@ -635,6 +651,21 @@ def clip_higher():
             found[name, upper, 'hit'] = ((chance * change)[seen].sum() / chance[seen].sum()).item()
             found[name, upper, 'share'] = (chance * q[:, 1] / q[:, :2].sum(1)).sum().item()
     assert abs(found['late', 1e9] + 0.2329) < 5e-5 and abs(found['late', 1e9, 'share'] - 0.20) < 5e-3
+    assert abs(found['late', 1.28, 'hit'] / found['late', 1.2, 'hit'] - 1) < 0.1
+    p = tensor(0.8, 0.1, 0.05, 0.05)
+    chance = torch.tensor(stats.multinomial.pmf(counts, 8, p.numpy()))
+    for upper, value in ((1.2, -0.1837), (1.28, -0.1935)):
+        change = entropy(clipped_update(p, torch.tensor(counts, dtype=F64), upper)) - entropy(p)
+        assert abs((chance * change).sum() - value) < 5e-5
+    # The direction survives other settings, and vanishes when nothing reaches a bound.
+    for name, start in zip(('late', 'early'), figure.STARTS, strict=True):
+        chance, p = torch.tensor(stats.multinomial.pmf(counts, 8, start)), torch.tensor(start)
+        for options in ({'steps': 10}, {'steps': 200}, {'scaled': False}, {'lower': 0.5}, {'steps': 4, 'rate': 0.05}):
+            narrow, wide = ((chance * entropy(clipped_update(p, torch.tensor(counts, dtype=F64), upper, **options))).sum() for upper in (1.2, 1.28))
+            if 'rate' in options:
+                assert abs(wide - narrow) < 1e-12
+            else:
+                assert (wide > narrow) if name == 'late' else (wide < narrow)
     # The order of the curves at equal reward, another seed.
     shares = {}
     for name, start in zip(('late', 'early'), figure.STARTS, strict=True):
@@ -662,6 +693,12 @@ def entropy_of_reward():
     top = h.argmax()
     assert abs(right - 0.5004) < 5e-5 and abs(wrong - 0.9933) < 5e-5 and abs(h[0] - 1.1671) < 5e-5
     assert abs(reward[top] - 0.3792) < 5e-4 and abs(h[top] - 1.4700) < 5e-5
+    z, plain = p0.log(), []
+    for _ in range(20_000):
+        p = torch.softmax(z, 0)
+        plain.append(entropy(p).item())
+        z = z + 0.1 * p * (r - p @ r)
+    assert abs(plain[0] - 1.167) < 5e-4 and abs(max(plain) - 1.423) < 5e-4 and plain[-1] < plain[0]
     torch.testing.assert_close(1 / (1 + torch.exp(wrong - right)), reward[top], atol=1e-3, rtol=0)
     torch.testing.assert_close(torch.logaddexp(right, wrong), h[top], atol=1e-6, rtol=0)
 
