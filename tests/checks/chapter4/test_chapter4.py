@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import torch
 from checks import checks
-from scipy import optimize, stats
+from scipy import integrate, optimize, stats
 from torch.nn import functional as F
 
 F64 = torch.float64
@@ -65,6 +65,14 @@ def world():
     found = optimize.minimize_scalar(lambda e: -(climbed(score, e) @ REWARD).item(), bounds=(0, 40), method='bounded', options={'xatol': 1e-9})
     np.testing.assert_allclose(climbed(score, found.x), (0.259, 0.335, 0.407), atol=5e-4)
     assert climbed(score, 200.0) @ REWARD < 1e-6
+    for one in np.linspace(0, 30, 301):      # the covariance over its common factor, whose sign falls through zero once
+        policy = climbed(score, one)
+        common = policy[1] * policy[2] / 0.14
+        torch.testing.assert_close((policy @ (REWARD * score) - policy @ REWARD * (policy @ score)) / common,
+                                   torch.tensor(0.084 - 0.049 * np.exp(0.1 * one) - 0.004 * np.exp(0.7 * one), dtype=F64))
+    assert abs(narrow[:2].sum() / narrow[2] * 0.2 - 1.2148) < 5e-5
+    np.testing.assert_allclose((two / REF).log().diff(), (2.20, 0.69), atol=5e-3)
+    assert abs(-found.fun - REF @ REWARD - 0.048) < 5e-4
     return {'a': (best @ REWARD, value), 'b': (two @ REWARD, divergence(two), climbed(REWARD, eta) @ REWARD),
             'c': (narrow[2], narrow @ REWARD), 'd': (slope, -found.fun, found.x)}
 
@@ -95,6 +103,11 @@ def expected_update(size: int, advantages, only_mixed: bool = False, *, p: float
     return total / weight, slope, rate.item()
 
 
+def weight(size: int, p: float) -> float:
+    k = np.arange(size + 1)
+    return stats.binom.pmf(k, size, p) @ np.sqrt(k * (size - k)) / (size * p * (1 - p))
+
+
 @checks('ex-chap4-group')
 def groups():
     loo = lambda r: r - (r.sum() - r) / (len(r) - 1)
@@ -120,17 +133,17 @@ def groups():
         found, slope, _ = expected_update(4, mean, p=p)
         torch.testing.assert_close(found, 0.75 * slope)
     weights = {}
-    for size, p in ((2, 0.2), (4, 0.5), (4, 0.1)):
+    for size, p in ((2, 0.2), (2, 0.6), (3, 0.2), (3, 0.6), (4, 0.5), (4, 0.1)):
         found, slope, _ = expected_update(size, standard, p=p)
         torch.testing.assert_close(found, (found @ slope / (slope @ slope)) * slope)
         weights[size, p] = found @ slope / (slope @ slope)
-    def weight(size: int, p: float) -> float:
-        k = np.arange(size + 1)
-        return stats.binom.pmf(k, size, p) @ np.sqrt(k * (size - k)) / (size * p * (1 - p))
     for (size, p), one in weights.items():
         assert abs(weight(size, p) - one) < 1e-9
     assert all(abs(weight(size, 1e-7) - (size - 1) ** 0.5) < 1e-4 for size in (2, 3, 8, 21))
-    return {'w2': weights[2, 0.2], 'half': weights[4, 0.5], 'tenth': weights[4, 0.1]}
+    assert abs(weights[2, 0.2] - weights[2, 0.6]) < 1e-9 and abs(weights[3, 0.2] - weights[3, 0.6]) < 1e-9
+    assert abs(weight(4, 1e-9) / weight(4, 0.5) - 1.07) < 5e-3
+    assert all(weight(size, 1e-7) > weight(size, 0.5) + 0.1 for size in range(4, 65))      # a bias from four responses on
+    return {'w2': weights[2, 0.2], 'w3': weights[3, 0.2], 'half': weights[4, 0.5], 'tenth': weights[4, 0.1]}
 
 
 @checks('ex-chap4-plan')
@@ -152,7 +165,12 @@ def plan():
     assert smallest(0.1) == 22
     variance = 1e-4 * 16384
     assert abs(variance - 1.638) < 5e-4
-    weight = stats.lognorm(s=variance**0.5, scale=np.exp(-variance / 2))
-    assert abs(weight.mean() - 1) < 1e-12
+    whole = stats.lognorm(s=variance**0.5, scale=np.exp(-variance / 2))
+    assert abs(whole.mean() - 1) < 1e-12
+    drawn = stats.norm(-variance / 2, variance**0.5)      # log of the weight where the responses are drawn
+    distance = integrate.quad(lambda z: abs(np.exp(z) - 1) * drawn.pdf(z) / 2, -15, 15, points=[0])[0]
+    assert abs(1 / stats.lognorm(s=variance**0.5 / 8, scale=np.exp(-variance / 128)).moment(2) - 0.975) < 5e-4 and abs(variance / 64 - 0.026) < 5e-4
+    assert int((free + 0.9 * (80 - 80e9 / gib)) / cache) == 19      # a card of 80 GiB instead of 80 GB
+    np.testing.assert_allclose([weight(21, accepted.sum()) / weight(21, 0.5), weight(21, 1e-9) / weight(21, 0.5), weight(21, 0.5)], [1.50, 2.29, 1.95], atol=5e-3)
     return {'a': int(free / cache), 'b': (accepted.sum(), accepted[0] / accepted.sum(), ratio.item()), 'c': smallest(accepted.sum()),
-            'd': 1 / weight.moment(2)}
+            'd': (1 / whole.moment(2), distance)}
