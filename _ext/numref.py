@@ -1,6 +1,7 @@
 """``{numref}`` answered from the numbers the environment holds: Sphinx unpickles the target's whole page for each of them.
 
-Only the plain form, on pages: what has words of its own, has no number, or is not found here goes the usual way.
+Only the plain form, on pages: what has words of its own, has no number, or is not found here goes the usual way; where that ends in words without
+a number (a heading below the numbered levels), it is told.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 from docutils import nodes
 from sphinx.addnodes import number_reference, pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
+
+logger = logging.getLogger(__name__)
 
 
 class Numbers(SphinxPostTransform):
@@ -48,6 +52,21 @@ class Numbers(SphinxPostTransform):
         return 'section', sections.get('') if whole else None
 
 
+class Unnumbered(SphinxPostTransform):
+    default_priority = 11
+
+    def is_supported(self) -> bool:
+        return self.app.builder.format != 'latex'       # there the number comes with typesetting
+
+    def run(self, **kwargs: object) -> None:
+        empty = {words.replace('%s', '').strip() for words in self.config.numfig_format.values()}
+        for node in self.document.findall(number_reference):
+            if node.astext().strip() in empty:
+                target = node.get('refid') or node['refuri'].partition('#')[2]
+                logger.warning('{numref}`%s` 指向没有编号的标题；改用 {ref}`%s`，或引用它所在的节。', target, target, location=node, type='numref', subtype='unnumbered')
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_post_transform(Numbers)
+    app.add_post_transform(Unnumbered)
     return {'version': '1', 'parallel_read_safe': True, 'parallel_write_safe': True}

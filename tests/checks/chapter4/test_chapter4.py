@@ -53,6 +53,8 @@ def world():
     two = torch.zeros(3, dtype=F64)
     for pair in itertools.product(range(3), repeat=2):
         two[max(pair, key=lambda one: REWARD[one])] += REF[list(pair)].prod()
+    np.testing.assert_allclose(torch.stack([best, two]), [(0.0287, 0.5467, 0.4246), (0.01, 0.63, 0.36)], atol=5e-5)
+    assert abs(value.exp() - 3.4806) < 5e-5
     assert abs(np.log(2) - 0.5 - 0.1931) < 5e-5 and divergence(two) < np.log(2) - 0.5
     eta = optimize.brentq(lambda e: divergence(climbed(REWARD, e)) - divergence(two), 0, 3)
     assert abs(eta - 0.9067) < 5e-5

@@ -85,3 +85,10 @@ def test_the_target_page_is_not_read_again(project, monkeypatch):
         return read.count('b')
 
     assert times([]) - times(['numref']) == 6, '两页各有三处引用'
+
+
+def test_a_heading_without_number_is_told(project):
+    files = {**FILES, 'index.md': FILES['index.md'].replace('numbered: 2', 'numbered: 1'), 'c.md': '# 丙\n\n见 {numref}`sec-b`。\n\n见 {numref}`sec-deep`。\n'}
+    built = project(['numref'], files, numfig_secnum_depth=1).build('html')
+    assert built.warning(r'c\.md:5: WARNING: .*sec-deep.*改用 \{ref\}`sec-deep`')
+    assert 'sec-b`' not in built.warnings
