@@ -649,6 +649,11 @@ def self_play():
     distance = [kl(solution, p) for p in free[:3000:10]]
     assert all(b >= a - 1e-12 for a, b in zip(distance, distance[1:], strict=False)) and distance[-1] > distance[0]
     np.testing.assert_allclose(mean[-1], solution, atol=0.01)
+    start, tau = np.log(script.REFERENCE), script.TAU
+    fixed = optimize.root(lambda z: z - start - script.GAME @ special.softmax(z) / tau, np.log(solution))
+    target = special.softmax(fixed.x)
+    assert fixed.success and f'{kl(target, tied[-1]):.1e}' == '1.3e-06' and math.isclose(script.ETA / (8 * tau), 0.625)
+    assert script.weakness(target) < script.weakness(script.REFERENCE) and round(script.weakness(target), 4) == 0.0143
     assert round(script.weakness(tied[-1]), 4) == 0.0143 and script.weakness(free[-5000:]).min() > 0.02
     assert np.abs(tied[-1] - tied[-2000]).max() < 1e-9
     # The regression target with one half for the normaliser errs by the first order of eta.
