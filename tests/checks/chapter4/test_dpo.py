@@ -215,6 +215,10 @@ def convex_losses():
         first = torch.autograd.functional.jacobian(outer, torch.zeros((), dtype=F64))
         second = torch.autograd.functional.hessian(outer, torch.zeros((), dtype=F64))
         assert math.isclose(-first / (beta * second), where) and first < 0
+    matched = optimize.minimize_scalar(lambda h: (h - 1 / (2 * beta / 4)) ** 2, (0, 1)).x      # IPO with tau a quarter of beta
+    assert math.isclose(matched, 2 / beta, rel_tol=1e-6)
+    hinge = torch.autograd.functional.hessian(lambda u: F.relu(1 - u), torch.zeros((), dtype=F64))
+    assert hinge == 0
     rng = np.random.default_rng(2)
     ref, direction = rng.dirichlet(np.ones(6)), rng.normal(size=6)
     errors = []
@@ -254,6 +258,15 @@ def single_and_reference_free():
     odds = torch.logit(mean.exp())
     (grad,), (plain,) = torch.autograd.grad(odds, logits, retain_graph=True), torch.autograd.grad(mean, logits)
     torch.testing.assert_close(grad, plain / (1 - mean.detach().exp()))
+    # SimPO on padded token tables: the official mean cross-entropy per response against sums of log-probabilities over lengths.
+    tables, lengths, gamma = torch.randn(2, 9, 11, dtype=F64, requires_grad=True), (9, 4), 0.4
+    targets = torch.randint(0, 11, (2, 9))
+    targets[1, 4:] = -100
+    win, lose = (-F.cross_entropy(tables[i], targets[i]) for i in (0, 1))
+    loss = F.softplus(gamma - 2 * (win - lose))
+    picked = [torch.log_softmax(tables[i, :n], -1)[torch.arange(n), targets[i, :n]] for i, n in enumerate(lengths)]
+    u = 2 * picked[0].sum() / 9 - 2 * picked[1].sum() / 4 - gamma
+    torch.testing.assert_close(loss, F.binary_cross_entropy_with_logits(u, torch.ones((), dtype=F64)))
     for p, factor in ((0.5, 2), (0.9, 10)):
         log = tensor(math.log(p)).requires_grad_()
         assert math.isclose(torch.autograd.grad(torch.logit(log.exp()).sum(), log)[0].item(), factor)
@@ -279,6 +292,25 @@ def stopping_model():
     need = optimize.brentq(lambda beta: 1 / (1 + math.exp(-loss(1e-14, beta)[1])) - 0.6, 0.1, 10)
     assert abs(math.log(1.5) - 0.4055) < 5e-5
     return {'lam': cap, 'z': loss(1e-14, 0.1)[1], 'need': need}
+
+
+@checks('eq-dpo-length')
+def length_penalty():
+    """The penalised objective solved numerically; the margin that explains the reward adds the penalty, it does not subtract it."""
+    rng = np.random.default_rng(8)
+    ref, reward, length, beta, alpha = rng.dirichlet(np.full(5, 3.0)), rng.normal(size=5), rng.integers(1, 9, 5), 0.8, 0.1
+
+    def loss(z):
+        p = special.softmax(z)
+        return -(p @ (reward - alpha * length) - beta * kl(p, ref))
+
+    g = np.log(special.softmax(minimise(loss, np.log(ref))) / ref)
+    np.testing.assert_allclose(beta * np.diff(g) + alpha * np.diff(length), np.diff(reward), atol=1e-4)
+    # Per-token drift of one sampler's sequences: a two-state chain, enumerated, signs under either sampler.
+    for a, b in ((0.3, 0.6), (0.7, 0.2)):
+        words = list(product((0, 1), repeat=4))
+        new, old = (np.array([np.prod([p if x else 1 - p for x in w]) for w in words]) for p in (a, b))
+        assert old @ np.log(new / old) < 0 < new @ np.log(new / old)
 
 
 @checks('prop-dpo-norm')
@@ -322,6 +354,12 @@ def no_never_yes():
     after = step(phi, theta)[1]
     p = torch.softmax(phi @ theta, 0)
     assert abs(p.sum() - 1) < 1e-12 and p[0] < 1 / 3 < p[2]
+    # A linear reward on the same features, trained by Bradley–Terry alone, then tilted: the same curve, Yes on top.
+    v = torch.zeros(4, dtype=F64, requires_grad=True)
+    F.softplus(-(phi @ v)[0] + (phi @ v)[1]).backward()
+    scores = phi @ (v - v.grad).detach()
+    torch.testing.assert_close(torch.softmax(scores, 0), p)
+    assert scores.argmax() == 2
     return {'p': p, 'before': before, 'after': after}
 
 
@@ -503,6 +541,23 @@ def credit():
     start = beta * math.log(total)
     after = beta * math.log(first / 0.5)
     assert math.isclose(sum(credit), 1 - start) and round(1 - start, 4) == 0.5228
+    # Random rewards per token, three steps: backward recursion against conditionals of the tilted distribution over responses.
+    rng = np.random.default_rng(6)
+    prefixes = [''.join(w) for n in range(1, 4) for w in product('ab', repeat=n)]
+    rewards, tilt = {w: rng.normal() for w in prefixes}, {}
+    chance = {w: q for w, q in zip(prefixes, rng.uniform(0.2, 0.8, len(prefixes)), strict=True)}
+    for w in [w for w in prefixes if w[-1] == 'b']:
+        chance[w] = 1 - chance[w[:-1] + 'a']
+    value = dict.fromkeys([w for w in prefixes if len(w) == 3], 0.0)
+    for w in sorted([w for w in prefixes if len(w) < 3] + [''], key=len, reverse=True):
+        value[w] = beta * math.log(sum(chance[w + c] * math.exp((rewards[w + c] + value[w + c]) / beta) for c in 'ab'))
+    for w in (w for w in prefixes if len(w) == 3):
+        parts = [w[:k] for k in (1, 2, 3)]
+        tilt[w] = math.prod(chance[v] for v in parts) * math.exp(sum(rewards[v] for v in parts) / beta)
+    for w in prefixes:
+        mass, before = (sum(v for k, v in tilt.items() if k.startswith(s)) for s in (w, w[:-1]))
+        log_ratio = beta * math.log(mass / before / chance[w])
+        assert math.isclose(log_ratio, rewards[w] + value[w] - value[w[:-1]], rel_tol=1e-9, abs_tol=1e-12)
     # Shaping by a potential that ends at zero changes no response's return beyond the constant of the prompt.
     potential = {'': 0.3, 'a': -0.7, 'b': 1.1}
     shaped = {w: (w == 'aa') + (potential[w[0]] - potential['']) + (0 - potential[w[0]]) for w in words}
@@ -536,6 +591,7 @@ def cycle():
     solution, reward = nash(game), rank(game)
     assert (game @ solution).max() < 1e-9 and reward.argmax() == 0 and solution.argmax() == 2
     assert math.isclose(game[2, 0] + 0.5, 0.6)
+    assert math.isclose(solution[2] / solution[1], 4, rel_tol=1e-6) and math.isclose(game[0, 1] / game[2, 0], 4)
     for p in np.random.default_rng(0).dirichlet(np.ones(3), 5):
         assert abs(p @ game @ p) < 1e-12
     return {'nash': solution, 'bt': reward}
@@ -551,7 +607,7 @@ def other_cycle():
     return {'a': nash(game), 'b': mean, 'c': win[:, 0].max(), 'd': steps}
 
 
-@checks('thm-dpo-selfplay', 'eq-dpo-nashmd', 'fig-dpo-nash')
+@checks('thm-dpo-selfplay', 'eq-dpo-nashmd', 'eq-dpo-mixkl', 'eq-dpo-nashgap', 'fig-dpo-nash')
 def self_play():
     """Bounds along simulated play of random games, and of the drawn one."""
     rng = np.random.default_rng(4)
@@ -580,6 +636,11 @@ def self_play():
                 new = mixed * np.exp(eta * game @ mixed)
                 new /= new.sum()
                 assert kl(target, new) <= (1 - eta * tau) * kl(target, pi) + eta**2 / 8 + 1e-12
+                gain = target @ game @ mixed - tau * kl(target, ref) + tau * kl(mixed, ref)
+                assert gain > -1e-9
+                assert kl(target, new) <= (1 - eta * tau) * kl(target, pi) + eta**2 / 8 - eta * gain + 1e-9
+                gaps = [kl(q, mixed) - (1 - eta * tau) * kl(q, pi) - eta * tau * kl(q, ref) for q in (target, new)]
+                assert math.isclose(gaps[0], gaps[1], abs_tol=1e-10) and gaps[0] <= -eta * tau * kl(mixed, ref) + 1e-10
                 pi = new
             assert kl(target, pi) <= (1 - eta * tau) ** 60 * 50 + eta / (8 * tau)
     script = importlib.import_module('figures.chapter4.dpo_nash')
@@ -588,6 +649,11 @@ def self_play():
     distance = [kl(solution, p) for p in free[:3000:10]]
     assert all(b >= a - 1e-12 for a, b in zip(distance, distance[1:], strict=False)) and distance[-1] > distance[0]
     np.testing.assert_allclose(mean[-1], solution, atol=0.01)
+    start, tau = np.log(script.REFERENCE), script.TAU
+    fixed = optimize.root(lambda z: z - start - script.GAME @ special.softmax(z) / tau, np.log(solution))
+    target = special.softmax(fixed.x)
+    assert fixed.success and f'{kl(target, tied[-1]):.1e}' == '1.3e-06' and math.isclose(script.ETA / (8 * tau), 0.625)
+    assert script.weakness(target) < script.weakness(script.REFERENCE) and round(script.weakness(target), 4) == 0.0143
     assert round(script.weakness(tied[-1]), 4) == 0.0143 and script.weakness(free[-5000:]).min() > 0.02
     assert np.abs(tied[-1] - tied[-2000]).max() < 1e-9
     # The regression target with one half for the normaliser errs by the first order of eta.
