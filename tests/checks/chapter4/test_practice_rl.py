@@ -97,6 +97,8 @@ def two_engines():
     for run in data.values():       # the square-root law, within the sampling error of 48 sequences
         ratio = np.array(run['rms']) / (run['sigma'] * np.sqrt(run['t']))
         assert (np.abs(ratio[2:] - 1) < 0.35).all() and abs(ratio[2:].mean() - 1) < 0.25
+    above = {name: np.array(run['rms'])[2:] / (run['sigma'] * np.sqrt(run['t'][2:])) for name, run in data.items()}
+    assert ((above['bf16'] > 1.1) & (above['bf16'] < 1.3)).all() and (np.abs(above['fp16'] - 1) < 0.11).all()
     for name, dtype in (('bf16', torch.bfloat16), ('fp16', torch.float16)):
         d = log_ratio(24, 48, dtype)
         assert abs(d[:, 1:].std().item() / data[name]['sigma'] - 1) < 0.3
