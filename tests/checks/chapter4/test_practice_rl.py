@@ -120,7 +120,7 @@ def accumulation():
         assert math.isclose(kl, s * s / 2, rel_tol=1e-6) and 2 * tv <= math.sqrt(2 * kl) + 1e-12
         half = optimize.brentq(lambda t: math.exp(-t * sigma**2) - 0.5, 1, 1e7)
         table[label] = {
-            '有效样本减半的长度': round(half), '$s=\\sigma\\sqrt T$': s,
+            '减半长度': round(half), '$s=\\sigma\\sqrt T$': s,
             '有效样本': 1 / second if sigma > 0.03 else 100 / second, '$\\mathrm{TV}$': tv,
         }
     # A threshold of the section: T sigma^2 = 0.01 keeps the total variation under 4 %.
