@@ -28,5 +28,6 @@ def figure():
     ax.annotate('$t^\\star$', (peak, 0.03), (4, 0), textcoords='offset points', color=style.muted())
     ax.set_ylim(0, 1.03)
     ax.set_xlabel('训练时间 $t$（即 $1/\\beta$）')
+    style.ylabel(ax, '比例')
     ax.legend(loc='center left', bbox_to_anchor=(0.13, 0.45))
     return fig
