@@ -17,6 +17,8 @@ WALK = """async () => {
     scrollTo(0, y);
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   }
+  scrollBy(0, -300);      // and who turns back is offered the way to the top
+  await new Promise((done) => setTimeout(done, 300));
 }"""
 VIOLATIONS = """() => axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations.flatMap(
   (one) => one.nodes.slice(0, 3).map((node) => `${one.id}: ${node.html.slice(0, 200)}`)))"""
