@@ -145,7 +145,7 @@ def groups():
     assert abs(weights[2, 0.2] - weights[2, 0.6]) < 1e-9 and abs(weights[3, 0.2] - weights[3, 0.6]) < 1e-9
     assert abs(weight(4, 1e-9) / weight(4, 0.5) - 1.07) < 5e-3
     assert all(weight(size, 1e-7) > weight(size, 0.5) + 0.1 for size in range(4, 65))      # a bias from four responses on
-    return {'w2': weights[2, 0.2], 'w3': weights[3, 0.2], 'half': weights[4, 0.5], 'tenth': weights[4, 0.1]}
+    return {'c': (weights[2, 0.2], weights[3, 0.2], weights[4, 0.5], weights[4, 0.1])}
 
 
 @checks('ex-chap4-plan')

@@ -664,7 +664,7 @@ def passk():
     missed = sum(not any(subset) for subset in itertools.combinations(answers, 3))
     assert missed == math.comb(4, 3)
     plug = sum(w * (1 - (1 - Fraction(c, n)) ** k) for c, w in enumerate(law))
-    return {'truth': float(truth), 'plug': float(plug)}
+    return {'d': (float(truth), float(plug))}
 
 
 @checks('prop-prac4-tail', 'fig-prac4-passk', 'ex-prac4-critique')
