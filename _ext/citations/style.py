@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from pybtex.database import Entry, Person
 from pybtex.richtext import HRef, Tag, Text
@@ -35,6 +36,7 @@ def people(entry: Entry) -> tuple[list[Person], bool]:
     return named, len(named) < len(persons)
 
 
+@cache
 def plain(text: str) -> str:
     return str(Text.from_latex(text))
 

@@ -44,7 +44,10 @@ class HanSearch(SearchEnglish):
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
-        self.stem = cache(self.stem)    # a book has few different words
+        self._latin = cache(super().stem)       # a book has few different ones
+
+    def stem(self, word: str) -> str:
+        return word if _IS_HAN.match(word) else self._latin(word)
 
     def split(self, input: str) -> list[str]:
         words = []
