@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from docutils import nodes
-from pybtex.richtext import Text
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinxcontrib.bibtex.citation_target import parse_citation_targets
@@ -11,7 +10,7 @@ from sphinxcontrib.bibtex.domain import BibtexDomain, Citation
 from sphinxcontrib.bibtex.nodes import raw_latex
 
 from .nodes import chapter_references, reference_entry
-from .style import stop_after
+from .style import plain, stop_after
 
 # before, between, after
 SEPARATORS = {'p': ('（', '；', '）'), 'alp': ('', '；', ''), **dict.fromkeys(('t', 'author', 'year'), ('', '、', ''))}
@@ -69,7 +68,7 @@ class Fill(SphinxPostTransform):
 
 
 def title_of(cite: BibtexDomain, citation: Citation) -> str:
-    return str(Text.from_latex(cite.bibdata.data.entries[citation.key].fields['title']))
+    return plain(cite.bibdata.data.entries[citation.key].fields['title'])
 
 
 class Unwrap(SphinxPostTransform):
